@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSL-1.0
+// Where the engine puts packets it must originate: a fixed number of small frames, each for one port.
+#pragma once
+
+#include <halfproxy/core/bytes.hpp>
+#include <halfproxy/core/frame.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+namespace halfproxy {
+
+/// Room of one originated packet: link header with four VLAN tags (30), IPv6 (40), TCP with all options (60).
+inline constexpr std::size_t outbox_frame_bytes = 136;
+
+/// At most this many packets are originated for one received packet (a challenge or an ACK, and a RST).
+inline constexpr std::size_t outbox_per_packet = 2;
+
+/// At most this many packets leave in one call of engine::advance() (retransmitted SYNs, RSTs).
+inline constexpr std::size_t outbox_per_advance = 256;
+
+struct outbox_frame {
+    std::array<std::uint8_t, outbox_frame_bytes> data;
+    std::uint16_t length;
+    side exit;  ///< the port it leaves through
+
+    [[nodiscard]] byte_view bytes() const noexcept { return {data.data(), length}; }
+};
+
+/// Bounded; allocates once, in its constructor. The caller sends what is in it after each process() or
+/// advance() and clears it.
+class outbox {
+  public:
+    explicit outbox(std::size_t capacity) : slots_(capacity) {}
+
+    /// A slot to write into, or nullptr when all are taken. The slot counts at once.
+    [[nodiscard]] outbox_frame* claim(side exit) noexcept {
+        if (used_ == slots_.size()) return nullptr;
+        outbox_frame* slot = &slots_[used_++];
+        slot->length = 0;
+        slot->exit = exit;
+        return slot;
+    }
+
+    /// Copies a finished frame. False when it does not fit or no slot is free.
+    bool push(side exit, byte_view bytes) noexcept {
+        if (bytes.size() > outbox_frame_bytes) return false;
+        outbox_frame* slot = claim(exit);
+        if (slot == nullptr) return false;
+        std::memcpy(slot->data.data(), bytes.data(), bytes.size());
+        slot->length = static_cast<std::uint16_t>(bytes.size());
+        return true;
+    }
+
+    [[nodiscard]] std::span<outbox_frame const> frames() const noexcept { return {slots_.data(), used_}; }
+    [[nodiscard]] std::size_t room() const noexcept { return slots_.size() - used_; }
+    void clear() noexcept { used_ = 0; }
+
+  private:
+    std::vector<outbox_frame> slots_;
+    std::size_t used_ = 0;
+};
+
+}  // namespace halfproxy

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSL-1.0
+// What can become of a packet, and every reason for which one may be dropped.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace halfproxy {
+
+/// The one end of every packet.
+enum class verdict : std::uint8_t {
+    forward,  ///< leaves through the other port, possibly rewritten in place
+    reply,    ///< became an answer in place and leaves through the port it came from
+    hold,     ///< its content was taken over by the engine, which sends what follows through the outbox
+    drop,     ///< goes nowhere; `drop_reason` says why
+};
+
+/// name, sentence. The README's table and every counter come from this list.
+#define HALFPROXY_DROP_REASONS(X)                                                                        \
+    X(none, "not dropped")                                                                               \
+    /* malformed below IP */                                                                             \
+    X(frame_truncated, "the frame ends inside its link header")                                          \
+    X(vlan_stack_too_deep, "more VLAN tags than the parser follows")                                     \
+    /* malformed IP */                                                                                   \
+    X(ip_header_truncated, "the frame ends inside the IP header")                                        \
+    X(ip_version, "the IP version disagrees with the link's protocol")                                   \
+    X(ip_header_length, "IPv4 header length under 20 bytes or beyond the datagram")                      \
+    X(ip_total_length, "the IP length disagrees with the frame")                                         \
+    X(ip_checksum, "the IPv4 header checksum is wrong")                                                  \
+    X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
+    X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
+    X(ip_source, "the source is no unicast address, or equals the destination (land)")                   \
+    X(fragment_malformed, "a first fragment too short for its transport header, or an impossible offset") \
+    /* malformed transport */                                                                            \
+    X(tcp_header_truncated, "the datagram ends inside the TCP header")                                   \
+    X(tcp_data_offset, "TCP data offset under 5 or beyond the segment")                                  \
+    X(tcp_options, "a TCP option with an impossible length")                                             \
+    X(tcp_flags, "a combination of TCP flags no stack sends")                                            \
+    X(tcp_port_zero, "TCP port 0")                                                                       \
+    X(udp_length, "the UDP length is under 8 or beyond the datagram")                                    \
+    X(icmp_truncated, "the datagram ends inside the ICMP header")                                        \
+    X(l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                                             \
+    /* admission */                                                                                      \
+    X(rule_denied, "a rule denies it")                                                                   \
+    X(policy_denied, "the admission policy denies it")                                                   \
+    X(no_flow, "no flow, and this packet may not open one")                                              \
+    X(cookie_invalid, "an ACK without flow whose cookie is wrong or too old")                            \
+    X(table_full, "no room for a flow, and none that may give way")                                      \
+    X(handshakes_full, "too many handshakes with servers in progress")                                   \
+    /* handshake with the server */                                                                      \
+    X(handshake_pending, "the server has not answered yet")                                              \
+    X(handshake_stale, "the server answers an older connection; it got a RST")                           \
+    X(handshake_unexpected, "not a packet this phase of the handshake allows")                           \
+    X(handshake_absorbed, "a repeated SYN-ACK, answered by us")                                          \
+    /* tracking */                                                                                       \
+    X(tcp_state, "the flags do not fit the connection's state")                                          \
+    X(seq_above_window, "data beyond the receiver's window")                                             \
+    X(seq_below_window, "data more than a window old (strict)")                                          \
+    X(ack_above_sent, "acknowledges data that was never sent")                                           \
+    X(ack_too_old, "acknowledges far below what was acknowledged (strict)")                              \
+    X(rst_outside_window, "RST outside the window (RFC 5961 section 3)")                                 \
+    X(syn_ack_mismatch, "a SYN-ACK that does not acknowledge the SYN")                                   \
+    X(timestamp_old, "a timestamp older than the last one (PAWS, RFC 7323 section 5)")                   \
+    X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
+    X(frame_room, "the buffer has no room for the packet's new form")                                    \
+    X(outbox_full, "no room for a packet the engine must send")
+
+enum class drop_reason : std::uint8_t {
+#define HALFPROXY_X(name, text) name,
+    HALFPROXY_DROP_REASONS(HALFPROXY_X)
+#undef HALFPROXY_X
+};
+
+inline constexpr std::size_t drop_reason_count = 0
+#define HALFPROXY_X(name, text) +1
+    HALFPROXY_DROP_REASONS(HALFPROXY_X)
+#undef HALFPROXY_X
+    ;
+
+struct drop_reason_text {
+    std::string_view name;
+    std::string_view sentence;
+};
+
+/// Indexed by `drop_reason`.
+inline constexpr std::array<drop_reason_text, drop_reason_count> drop_reason_texts{{
+#define HALFPROXY_X(name, text) {#name, text},
+    HALFPROXY_DROP_REASONS(HALFPROXY_X)
+#undef HALFPROXY_X
+}};
+
+[[nodiscard]] constexpr std::string_view to_string(drop_reason reason) noexcept {
+    return drop_reason_texts[static_cast<std::size_t>(reason)].name;
+}
+
+}  // namespace halfproxy

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSL-1.0
+// Everything that can be set on an engine, with its defaults. Plain data: the tool fills it from TOML, an embedder by hand.
+#pragma once
+
+#include <halfproxy/admit/acl.hpp>
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/track/timeouts.hpp>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace halfproxy {
+
+enum class guard_mode : std::uint8_t {
+    off,        ///< SYNs pass
+    automatic,  ///< SYNs pass until too many handshakes are half open, then they are challenged
+    always,     ///< every SYN from outside is challenged
+    monitor,    ///< as automatic, but only counts what it would have done
+};
+
+struct guard_config {
+    guard_mode mode = guard_mode::off;
+    std::uint32_t half_open_on = 1024;         ///< automatic: challenge from this many half-open flows on
+    std::uint32_t half_open_off = 256;         ///< automatic: no longer below this many
+    timeout_ms min_active = 60'000;            ///< automatic: once on, stay on at least so long
+    timeout_ms grace = 30'000;                 ///< after switching off, cookies are honoured so long
+    timeout_ms key_rotation = 30'000;          ///< a cookie lives one to two rotations
+    std::vector<ip_prefix> allow{};            ///< clients that are never challenged
+};
+
+/// What we promise a client in the server's name before the server was asked. What the server turns out to do otherwise is translated.
+struct backend_promise {
+    std::uint16_t mss_v4 = 1460;
+    std::uint16_t mss_v6 = 1440;
+    std::uint8_t window_scale = 7;
+    bool sack = true;
+    bool timestamps = true;
+    bool ecn = false;  ///< answered only when servers are known to take part
+};
+
+enum class strictness : std::uint8_t { off, loose, strict };
+enum class pickup : std::uint8_t {
+    syn_only,   ///< only a SYN opens a flow
+    data_only,  ///< besides, a segment with payload does
+    any,        ///< besides, a bare ACK does
+};
+
+struct tracking_config {
+    halfproxy::strictness strictness = strictness::loose;
+    halfproxy::pickup pickup = pickup::syn_only;
+};
+
+enum class malformed_policy : std::uint8_t { drop, pass };
+enum class fragment_policy : std::uint8_t { pass, drop };
+
+struct normalize_config {
+    malformed_policy malformed = malformed_policy::drop;
+    fragment_policy fragments = fragment_policy::pass;
+    bool verify_checksums = true;  ///< of packets that open, close or answer a flow; data is the endpoints' business
+};
+
+/// Memory is these numbers times the record sizes, allocated once.
+struct limits_config {
+    std::uint32_t flows_v4 = 262'144;
+    std::uint32_t flows_v6 = 65'536;
+    std::uint32_t handshakes = 16'384;  ///< handshakes with servers in progress at once
+};
+
+/// 128-bit secrets: the master from which the cookie keys of each epoch are derived. From the system's random source;
+/// never logged.
+struct secret_key {
+    std::array<std::uint8_t, 16> bytes{};
+};
+
+struct engine_config {
+    guard_config guard{};
+    backend_promise promise{};
+    tracking_config tracking{};
+    flow_timeouts timeouts = flow_timeouts::firewall();
+    limits_config limits{};
+    normalize_config normalize{};
+    std::vector<acl_rule> rules{};
+    secret_key secret{};         ///< must be random when the guard is not off
+    std::uint64_t seed = 0;      ///< of the hash that spreads flows; random in production
+};
+
+}  // namespace halfproxy

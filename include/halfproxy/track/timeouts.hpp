@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSL-1.0
+// How long a flow may be silent, by state: two presets, every value overridable.
+#pragma once
+
+#include <halfproxy/core/time.hpp>
+
+namespace halfproxy {
+
+/// All in milliseconds; `never` is allowed everywhere.
+struct flow_timeouts {
+    timeout_ms syn_sent;         ///< the initiator's SYN is unanswered
+    timeout_ms syn_received;     ///< SYN-ACK seen, third ACK missing
+    timeout_ms established;
+    timeout_ms half_closed;      ///< one FIN seen: data may still flow the other way for hours
+    timeout_ms last_ack;         ///< both FINs seen, the last one unacknowledged
+    timeout_ms time_wait;
+    timeout_ms closed;           ///< after a RST
+    timeout_ms unacknowledged;   ///< data outstanding beyond the window; only ever shortens
+    timeout_ms retransmitting;   ///< three identical packets, or window 0; only ever shortens
+    timeout_ms datagram_new;     ///< UDP and ICMP queries not answered yet
+    timeout_ms datagram_replied;
+
+    /// A firewall in the path: patient with idle connections (RFC 5382 REQ-5 asks for at least 2 h 4 min).
+    [[nodiscard]] static constexpr flow_timeouts firewall() noexcept {
+        return {.syn_sent = 120'000, .syn_received = 60'000, .established = 86'400'000, .half_closed = 14'400'000,
+                .last_ack = 30'000, .time_wait = 120'000, .closed = 10'000, .unacknowledged = 300'000,
+                .retransmitting = 300'000, .datagram_new = 30'000, .datagram_replied = 180'000};
+    }
+    /// Before a server farm: many short connections, memory is what counts.
+    [[nodiscard]] static constexpr flow_timeouts adc() noexcept {
+        return {.syn_sent = 10'000, .syn_received = 10'000, .established = 300'000, .half_closed = 300'000,
+                .last_ack = 10'000, .time_wait = 5'000, .closed = 2'000, .unacknowledged = 60'000,
+                .retransmitting = 60'000, .datagram_new = 10'000, .datagram_replied = 60'000};
+    }
+};
+
+}  // namespace halfproxy

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSL-1.0
+// The Internet checksum: in full (RFC 1071), kept up while fields change (RFC 1624), and half done (offloaded).
+#pragma once
+
+#include <halfproxy/core/bytes.hpp>
+#include <halfproxy/wire/parse.hpp>
+
+#include <cstdint>
+
+namespace halfproxy {
+
+/// A one's complement sum in progress, in host order over big-endian 16-bit words. Folded only at the end.
+/// 64 bits hold the sum of any packet without overflow.
+class checksum_sum {
+  public:
+    constexpr checksum_sum& add16(std::uint16_t word) noexcept { return sum_ += word, *this; }
+    constexpr checksum_sum& add32(std::uint32_t words) noexcept { return sum_ += (words >> 16) + (words & 0xffffu), *this; }
+    checksum_sum& add(byte_view bytes) noexcept;  ///< an odd last byte is padded with 0
+
+    /// The sum folded to 16 bits, not complemented: what a partial checksum field holds.
+    [[nodiscard]] constexpr std::uint16_t folded() const noexcept {
+        std::uint64_t s = sum_;
+        while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
+        return static_cast<std::uint16_t>(s);
+    }
+    /// The checksum field's value.
+    [[nodiscard]] constexpr std::uint16_t checksum() const noexcept { return static_cast<std::uint16_t>(~folded()); }
+
+  private:
+    std::uint64_t sum_ = 0;
+};
+
+/// What a set of changed header fields does to a checksum over them: HC' = ~(~HC + ~m + m') (RFC 1624 equation 3). Collects any number of changes and
+/// is applied to each checksum once. Never turns a valid checksum into the other zero: see tests/wire/checksum_test.cpp.
+class checksum_delta {
+  public:
+    constexpr checksum_delta& change16(std::uint16_t from, std::uint16_t to) noexcept {
+        return sum_ += static_cast<std::uint16_t>(~from) + std::uint32_t{to}, *this;
+    }
+    constexpr checksum_delta& change32(std::uint32_t from, std::uint32_t to) noexcept {
+        return change16(static_cast<std::uint16_t>(from >> 16), static_cast<std::uint16_t>(to >> 16))
+            .change16(static_cast<std::uint16_t>(from), static_cast<std::uint16_t>(to));
+    }
+    /// A 32-bit field that begins at an odd offset: its bytes sit in the other halves of the words.
+    constexpr checksum_delta& change32_at(std::size_t offset, std::uint32_t from, std::uint32_t to) noexcept {
+        if (offset % 2 == 0) return change32(from, to);
+        return change32(from << 8 | from >> 24, to << 8 | to >> 24);
+    }
+    constexpr checksum_delta& add(checksum_delta d) noexcept { return sum_ += d.sum_, *this; }
+    [[nodiscard]] constexpr bool empty() const noexcept { return sum_ == 0; }
+
+    /// The field's new value for a complete checksum.
+    [[nodiscard]] constexpr std::uint16_t applied_to(std::uint16_t checksum) const noexcept {
+        return static_cast<std::uint16_t>(~fold(sum_ + static_cast<std::uint16_t>(~checksum)));
+    }
+    /// The field's new value for a partial one, which holds the sum itself.
+    [[nodiscard]] constexpr std::uint16_t applied_to_partial(std::uint16_t sum) const noexcept { return fold(sum_ + sum); }
+
+  private:
+    [[nodiscard]] static constexpr std::uint16_t fold(std::uint64_t s) noexcept {
+        while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
+        return static_cast<std::uint16_t>(s);
+    }
+    std::uint64_t sum_ = 0;
+};
+
+/// Sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) of a packet whose IP header was parsed.
+/// A routing header's final destination is not looked up: see l4_checksum_of().
+template <contiguous_bytes Bytes>
+[[nodiscard]] checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
+                                             std::uint32_t transport_bytes) noexcept;
+
+enum class checksum_verdict : std::uint8_t {
+    good,
+    bad,
+    absent,        ///< UDP over IPv4 with 0
+    unverifiable,  ///< a fragment, a cut capture, a protocol without checksum, an IPv6 routing header
+};
+
+[[nodiscard]] checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept;
+
+/// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload.
+[[nodiscard]] checksum_verdict verify_transport(const_packet_view const& packet) noexcept;
+
+/// Recomputes the IPv4 header checksum (IPv4 only) and the TCP checksum of a packet the library has built.
+void finish_checksums(packet_view const& packet) noexcept;
+
+}  // namespace halfproxy
+
+#include <halfproxy/wire/impl/checksum.hpp>

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <halfproxy/wire/checksum.hpp>
+
+#include <bit>
+#include <cstring>
+
+namespace halfproxy {
+
+/// Eight bytes at a time in host order: the one's complement sum does not care about byte order until the end (RFC 1071 section 2 (B)).
+inline checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    std::uint8_t const* at = bytes.data();
+    std::size_t left = bytes.size();
+    for (; left >= 8; at += 8, left -= 8) {
+        std::uint64_t word;
+        std::memcpy(&word, at, 8);
+        low += word & 0xffffffffu;  // two independent sums of 32-bit halves: no carry is lost in under 2^32 steps
+        high += word >> 32;
+    }
+    std::array<std::uint8_t, 8> tail{};
+    if (left != 0) std::memcpy(tail.data(), at, left);
+    std::uint64_t word;
+    std::memcpy(&word, tail.data(), 8);
+    low += word & 0xffffffffu;
+    high += word >> 32;
+    std::uint64_t s = (low & 0xffffffffu) + (low >> 32) + (high & 0xffffffffu) + (high >> 32);
+    while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
+    auto sum16 = static_cast<std::uint16_t>(s);
+    if constexpr (std::endian::native == std::endian::little)
+        sum16 = static_cast<std::uint16_t>(sum16 << 8 | sum16 >> 8);
+    sum_ += sum16;
+    return *this;
+}
+
+template <contiguous_bytes Bytes>
+checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
+                               std::uint32_t transport_bytes) noexcept {
+    checksum_sum sum;
+    std::uint8_t const* ip = packet.bytes().data() + packet.layout().network_offset;
+    if (packet.layout().ip_version == 4)
+        sum.add({ip + offsetof(ipv4_header, source), 8});
+    else
+        sum.add({ip + offsetof(ipv6_header, source), 32});
+    return sum.add16(protocol).add32(transport_bytes);
+}
+
+inline checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept {
+    ipv4_header const& ip = packet.ipv4();
+    byte_view const header = packet.bytes().subspan(packet.layout().network_offset);
+    if (ip.header_bytes() < sizeof(ipv4_header) || ip.header_bytes() > header.size())
+        return checksum_verdict::unverifiable;
+    bool const good = checksum_sum{}.add(header.first(ip.header_bytes())).checksum() == 0;
+    return good ? checksum_verdict::good : checksum_verdict::bad;
+}
+
+namespace detail {
+
+/// With segments left, the checksum was made for the routing header's last address (RFC 8200 section 8.1).
+inline bool has_routing_header(const_packet_view const& packet) noexcept {
+    packet_layout const& l = packet.layout();
+    std::uint8_t kind = packet.ipv6().next_header;
+    std::size_t at = l.network_offset + sizeof(ipv6_header);
+    while (at < l.transport_offset) {
+        std::uint8_t const* header = packet.bytes().data() + at;
+        if (kind == ip_protocol::routing && header[3] != 0) return true;
+        at += extension_bytes(kind, header[1]);
+        kind = header[0];
+    }
+    return false;
+}
+
+}  // namespace detail
+
+inline checksum_verdict verify_transport(const_packet_view const& packet) noexcept {
+    packet_layout const& l = packet.layout();
+    if (!packet.is_tcp() && !packet.is_udp() && !packet.is_icmp()) return checksum_verdict::unverifiable;
+    if (l.is_fragment() || l.datagram_end > packet.bytes().size()) return checksum_verdict::unverifiable;
+    if (l.ip_version == 6 && l.transport_offset != l.network_offset + sizeof(ipv6_header) &&
+        detail::has_routing_header(packet))
+        return checksum_verdict::unverifiable;
+    std::uint32_t bytes = l.datagram_end - l.transport_offset;
+    if (packet.is_udp()) {
+        if (packet.udp().checksum == 0 && l.ip_version == 4) return checksum_verdict::absent;
+        if (packet.udp().length >= sizeof(udp_header) && packet.udp().length < bytes) bytes = packet.udp().length;
+    }
+    bool const pseudo = l.protocol != ip_protocol::icmp;
+    checksum_sum sum = pseudo ? pseudo_header_sum(packet, l.protocol, bytes) : checksum_sum{};
+    sum.add(packet.bytes().subspan(l.transport_offset, bytes));
+    return sum.checksum() == 0 ? checksum_verdict::good : checksum_verdict::bad;
+}
+
+inline void finish_checksums(packet_view const& packet) noexcept {
+    packet_layout const& l = packet.layout();
+    if (l.ip_version == 4) {
+        packet.ipv4().checksum = 0;
+        byte_view const header = packet.bytes().subspan(l.network_offset, packet.ipv4().header_bytes());
+        packet.ipv4().checksum = checksum_sum{}.add(header).checksum();
+    }
+    std::uint32_t const bytes = l.datagram_end - l.transport_offset;
+    packet.tcp().checksum = 0;
+    packet.tcp().checksum = pseudo_header_sum(packet, ip_protocol::tcp, bytes)
+                                .add(packet.bytes().subspan(l.transport_offset, bytes))
+                                .checksum();
+}
+
+}  // namespace halfproxy
