@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSL-1.0
+// One Linux interface as a port: AF_PACKET with a receive ring whose slots hold a GSO frame each.
+#pragma once
+
+#include <halfproxy/io/packet_io.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+
+struct mmsghdr;
+struct sockaddr;
+struct tpacket2_hdr;
+
+namespace halfproxy {
+
+/// Several sockets on one interface share its packets by a hash of the flow that is the same for both directions
+/// (PACKET_FANOUT_HASH). The kernel numbers the members in the order they join: for a pair of interfaces, open shard
+/// 0 on both, then shard 1 on both, and a flow arrives at one shard whichever way it goes.
+struct af_packet_fanout {
+    std::uint16_t group = 0;  ///< unique per interface within the network namespace
+};
+
+/// What to open and how much memory to give it. Defaults fit one thread serving two ports.
+struct af_packet_options {
+    std::string interface{};
+    std::uint32_t slots = 512;                 ///< frames the kernel may hand over before it must drop
+    std::uint32_t slot_bytes = 67'648;         ///< of one slot; a multiple of 64; see af_packet_min_slot_bytes
+    std::uint32_t send_buffer_bytes = 4u << 20; ///< unsent bytes the kernel may hold for us (SO_SNDBUF)
+    std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
+    bool promiscuous = true;                   ///< take frames for other link addresses; undone when the socket closes
+    bool bypass_qdisc = true;                  ///< hand frames straight to the driver (PACKET_QDISC_BYPASS)
+    std::optional<af_packet_fanout> fanout{};
+};
+
+/// The slot must hold a 65,535-byte IP datagram, its link header and tags, the ring's own header and frame_slack_bytes.
+inline constexpr std::uint32_t af_packet_min_slot_bytes = 66'048;
+
+/// Since the port was opened. Every frame that did not make it is in exactly one of the loss counters.
+struct af_packet_statistics {
+    std::uint64_t received = 0;            ///< frames handed to the caller
+    std::uint64_t transmitted = 0;         ///< frames the kernel took
+    std::uint64_t kernel_dropped = 0;      ///< the ring was full (PACKET_STATISTICS)
+    std::uint64_t receive_truncated = 0;   ///< larger than a slot; not handed over
+    std::uint64_t transmit_no_room = 0;    ///< given back to the caller after transmit_tries attempts
+    std::uint64_t transmit_refused = 0;    ///< the kernel refused the frame itself: larger than the MTU, say
+    std::uint64_t transmit_link_down = 0;  ///< the interface was down or gone
+    std::uint64_t transmit_retries = 0;    ///< attempts repeated for want of room; no loss by itself
+};
+
+/// The system calls a port makes: the same arguments, results and errno. Tests pass their own type with these members.
+struct linux_packet_calls {
+    unsigned name_to_index(char const* name) noexcept;
+    int socket(int domain, int type, int protocol) noexcept;
+    int set_option(int descriptor, int level, int name, void const* value, unsigned bytes) noexcept;
+    int get_option(int descriptor, int level, int name, void* value, unsigned* bytes) noexcept;
+    int bind(int descriptor, sockaddr const* address, unsigned bytes) noexcept;
+    void* map(std::size_t bytes, int descriptor) noexcept;  ///< shared, readable and writable; nullptr on failure
+    void unmap(void* address, std::size_t bytes) noexcept;
+    int send_many(int descriptor, mmsghdr* messages, unsigned count, int flags) noexcept;
+    int wait_writable(int descriptor, int milliseconds) noexcept;
+    int close(int descriptor) noexcept;
+};
+
+/// A packet_io on which an event loop can wait. Not thread-safe; one object per thread and interface.
+///
+/// receive() hands out slots of the ring in place; they go back to the kernel at the next receive(). A VLAN tag the
+/// kernel took off is put back in front of the frame first. Frames keep the device's offload_info: a GSO frame
+/// arrives whole and, sent with the same offload_info, leaves whole. Work is bounded by frames.size() and never waits.
+///
+/// transmit() sends in batches of at most 64 frames per system call. When the kernel has no room it is tried again at
+/// most transmit_tries times, then the rest is left to the caller. A frame the kernel refuses for good is counted and
+/// counts as taken. An interface that goes down costs its frames and nothing else: the port works again when it is up.
+///
+/// packet(7); Documentation/networking/packet_mmap.rst of the Linux kernel; virtio 1.2 section 5.1.6 for the header.
+template <class Calls>
+class basic_af_packet_io {
+  public:
+    /// Needs CAP_NET_RAW in the network namespace's user namespace. Throws std::system_error, whose text names the
+    /// interface, the step that failed and the remedy.
+    explicit basic_af_packet_io(af_packet_options const& options, Calls calls = {});
+
+    /// The same without exceptions: on failure `error` is set, is_open() is false and problem() is the text.
+    basic_af_packet_io(af_packet_options const& options, std::error_code& error, Calls calls = {});
+
+    basic_af_packet_io(basic_af_packet_io&& other) noexcept;
+    basic_af_packet_io& operator=(basic_af_packet_io&&) = delete;
+    ~basic_af_packet_io();
+
+    std::size_t receive(std::span<frame> frames) noexcept;
+    std::size_t transmit(std::span<tx_frame const> frames) noexcept;
+    [[nodiscard]] io_capabilities capabilities() const noexcept;
+    [[nodiscard]] int native_handle() const noexcept { return descriptor_; }
+
+    [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
+    [[nodiscard]] std::string const& problem() const noexcept { return problem_; }
+    [[nodiscard]] std::string const& interface() const noexcept { return options_.interface; }
+
+    /// One system call; may be called at any rate.
+    [[nodiscard]] af_packet_statistics statistics() noexcept;
+
+  private:
+    struct batch;
+    enum class sent : std::uint8_t { some, again, refused, link_down };
+
+    void open(std::error_code& error);
+    bool check_options(std::error_code& error);
+    bool find_interface(std::error_code& error);
+    bool make_socket(std::error_code& error);
+    bool set_socket_options(std::error_code& error);
+    bool map_ring(std::error_code& error);
+    bool attach(std::error_code& error);
+    bool fail(std::error_code& error, int code, char const* step, char const* remedy);
+    template <class Value>
+    bool set_option(std::error_code& error, int name, Value const& value, char const* step, char const* remedy);
+    void close() noexcept;
+
+    [[nodiscard]] tpacket2_hdr* slot(std::uint32_t index) const noexcept;
+    bool take_slot(tpacket2_hdr& header, frame& out) const noexcept;
+    void release_slots() noexcept;
+    void clear_socket_error() noexcept;
+    sent send_batch(batch& messages, std::size_t first, std::size_t count, std::size_t& taken) noexcept;
+    bool wait_for_room(std::uint32_t attempt) noexcept;
+
+    af_packet_options options_;
+    [[no_unique_address]] Calls calls_;
+    std::string problem_{};
+    int descriptor_ = -1;
+    int interface_index_ = 0;
+    std::uint8_t* ring_ = nullptr;
+    std::size_t ring_bytes_ = 0;
+    std::uint32_t slots_per_block_ = 1;
+    std::uint32_t slots_ = 0;
+    std::uint32_t next_slot_ = 0;    ///< the kernel fills this one next
+    std::uint32_t held_first_ = 0;   ///< handed out, to be released at the next receive()
+    std::uint32_t held_count_ = 0;
+    std::uint32_t empty_receives_ = 0;
+    af_packet_statistics statistics_{};
+};
+
+using af_packet_io = basic_af_packet_io<linux_packet_calls>;
+
+}  // namespace halfproxy
