@@ -3,31 +3,15 @@
 #pragma once
 
 #include <halfproxy/admit/acl.hpp>
+#include <halfproxy/admit/guard.hpp>
+#include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/track/timeouts.hpp>
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
 namespace halfproxy {
-
-enum class guard_mode : std::uint8_t {
-    off,        ///< SYNs pass
-    automatic,  ///< SYNs pass until too many handshakes are half open, then they are challenged
-    always,     ///< every SYN from outside is challenged
-    monitor,    ///< as automatic, but only counts what it would have done
-};
-
-struct guard_config {
-    guard_mode mode = guard_mode::off;
-    std::uint32_t half_open_on = 1024;         ///< automatic: challenge from this many half-open flows on
-    std::uint32_t half_open_off = 256;         ///< automatic: no longer below this many
-    timeout_ms min_active = 60'000;            ///< automatic: once on, stay on at least so long
-    timeout_ms grace = 30'000;                 ///< after switching off, cookies are honoured so long
-    timeout_ms key_rotation = 30'000;          ///< a cookie lives one to two rotations
-    std::vector<ip_prefix> allow{};            ///< clients that are never challenged
-};
 
 /// What we promise a client in the server's name before the server was asked. What the server turns out to do otherwise is translated.
 struct backend_promise {
@@ -65,12 +49,6 @@ struct limits_config {
     std::uint32_t flows_v4 = 262'144;
     std::uint32_t flows_v6 = 65'536;
     std::uint32_t handshakes = 16'384;  ///< handshakes with servers in progress at once
-};
-
-/// 128-bit secrets: the master from which the cookie keys of each epoch are derived. From the system's random source;
-/// never logged.
-struct secret_key {
-    std::array<std::uint8_t, 16> bytes{};
 };
 
 struct engine_config {

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <halfproxy/admit/syn_cookie.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace halfproxy {
+
+namespace detail {
+
+/// The 32 combinations of (SACK, ECN, scale) a cookie keeps: 16 with SACK alone, 8 with SACK and ECN, 4 and 4 without SACK.
+/// 15 stands for "no window scale", which is not the same as scale 0.
+inline constexpr std::uint8_t no_scale = 15;
+inline constexpr std::array<std::uint8_t, 8> scales_with_ecn{no_scale, 0, 2, 5, 6, 7, 8, 10};
+inline constexpr std::array<std::uint8_t, 4> scales_without_sack{no_scale, 0, 4, 8};
+
+template <std::size_t N>
+[[nodiscard]] constexpr std::uint32_t round_down(std::array<std::uint8_t, N> const& scales, std::uint8_t scale) noexcept {
+    std::uint32_t best = scale == no_scale ? 0 : 1;
+    for (std::uint32_t i = 2; i < N && scale != no_scale; ++i)
+        if (scales[i] <= scale) best = i;
+    return best;
+}
+
+template <std::size_t N>
+[[nodiscard]] constexpr std::uint32_t round_down(std::array<std::uint16_t, N> const& values, std::uint16_t value) noexcept {
+    std::uint32_t best = 0;
+    for (std::uint32_t i = 1; i < N; ++i)
+        if (values[i] <= value) best = i;
+    return best;
+}
+
+inline void set_scale(cookie_options& options, std::uint8_t scale) noexcept {
+    options.has_window_scale = scale != no_scale;
+    options.window_scale = scale == no_scale ? std::uint8_t{0} : scale;
+}
+
+[[nodiscard]] inline std::uint8_t scale_of(cookie_options const& options) noexcept {
+    return options.has_window_scale ? std::min<std::uint8_t>(options.window_scale, 14) : no_scale;
+}
+
+}  // namespace detail
+
+inline std::uint32_t dense_cookie_layout::encode(cookie_options const& options, bool ipv6) noexcept {
+    std::uint32_t const mss = detail::round_down(ipv6 ? mss_v6 : mss_v4, options.mss);
+    std::uint8_t const scale = detail::scale_of(options);
+    std::uint32_t rest;
+    if (options.sack_permitted)
+        rest = options.ecn ? 16 + detail::round_down(detail::scales_with_ecn, scale) : scale;
+    else
+        rest = (options.ecn ? 28u : 24u) + detail::round_down(detail::scales_without_sack, scale);
+    return mss << 5 | rest;
+}
+
+inline cookie_options dense_cookie_layout::decode(std::uint32_t symbol, bool ipv6) noexcept {
+    cookie_options options;
+    options.mss = (ipv6 ? mss_v6 : mss_v4)[symbol >> 5 & 3u];
+    std::uint32_t const rest = symbol & 31u;
+    options.sack_permitted = rest < 24;
+    options.ecn = (rest >= 16 && rest < 24) || rest >= 28;
+    if (rest < 16)
+        detail::set_scale(options, static_cast<std::uint8_t>(rest));
+    else if (rest < 24)
+        detail::set_scale(options, detail::scales_with_ecn[rest - 16]);
+    else
+        detail::set_scale(options, detail::scales_without_sack[rest & 3u]);
+    return options;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept
+    : rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {
+    static_assert(sizeof(master_) == sizeof(secret.bytes));
+    std::memcpy(&master_, secret.bytes.data(), sizeof(master_));
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t epoch) const noexcept {
+    key_type key{};
+    std::array<std::uint64_t, sizeof(key_type) / 8> words{};
+    for (std::uint64_t i = 0; i < words.size(); ++i) {
+        std::array<std::uint64_t, 2> const message{static_cast<std::uint64_t>(epoch), i};
+        words[i] = KeyedHash{}(master_, message, 0, 0);
+    }
+    std::memcpy(&key, words.data(), sizeof(key));
+    return key;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+void syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
+    std::int64_t const epoch = now.time_since_epoch().count() / rotation_ns_;
+    if (epoch == epoch_) [[likely]]
+        return;
+    keys_ = {derive(epoch), derive(epoch - 1)};
+    epoch_ = epoch;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_type const& key, cookie_subject const& s, std::uint32_t symbol,
+                                                 bool timestamps) noexcept {
+    std::array<std::uint64_t, 5> words = {s.addresses[0], s.addresses[1], s.addresses[2], s.addresses[3], 0};
+    words[s.address_words] =
+        std::uint64_t{s.client_port} << 48 | std::uint64_t{s.server_port} << 32 | s.client_isn.value;
+    std::uint64_t const tail = symbol | (timestamps ? 0x100u : 0u);
+    return KeyedHash{}(key, {words.data(), s.address_words + 1u}, tail, 2);
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+seq_num syn_cookie<KeyedHash, Layout>::isn_of(std::uint64_t mac, std::uint32_t symbol) noexcept {
+    auto const high = static_cast<std::uint32_t>(mac >> 32) & ~option_mask;
+    return {high | (symbol ^ high >> mac_bits)};
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+std::uint32_t syn_cookie<KeyedHash, Layout>::timestamp_of(std::uint64_t mac, cookie_options const& options) noexcept {
+    return static_cast<std::uint32_t>(mac) ^ detail::scale_of(options);
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
+                                           time_point now) noexcept {
+    turn_to(now);
+    std::uint32_t const symbol = Layout::encode(options, ipv6);
+    std::uint64_t const m = mac(keys_[0], subject, symbol, options.has_timestamps);
+    return {isn_of(m, symbol), timestamp_of(m, options)};
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
+                                                                   bool ipv6, time_point now) noexcept {
+    turn_to(now);
+    std::uint32_t const symbol = (echo.isn.value ^ echo.isn.value >> mac_bits) & option_mask;
+    bool const timestamps = echo.timestamp_echo.has_value();
+    for (key_type const& key : keys_) {
+        std::uint64_t const m = mac(key, subject, symbol, timestamps);
+        if (isn_of(m, symbol) != echo.isn) continue;
+        cookie_options options = Layout::decode(symbol, ipv6);
+        options.has_timestamps = timestamps;
+        if (!timestamps) return options;
+        std::uint32_t const difference = *echo.timestamp_echo ^ static_cast<std::uint32_t>(m);
+        if (difference > detail::no_scale) continue;
+        detail::set_scale(options, static_cast<std::uint8_t>(difference));
+        return options;
+    }
+    return std::nullopt;
+}
+
+}  // namespace halfproxy

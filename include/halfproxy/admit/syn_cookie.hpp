@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSL-1.0
+// SYN cookies that keep MSS, window scale, SACK and ECN with and without timestamps.
+//
+// Read RFC 4987 section 3.6 and RFC 7323 sections 2 and 3 first.
+//
+// The initial sequence number we choose for the server's side:
+//
+//      31                                    7 6            0
+//     +---------------------------------------+--------------+
+//     |            MAC, high 25 bits          | options ^ mask |
+//     +---------------------------------------+--------------+
+//
+// The MAC is SipHash-2-4 over both addresses, both ports, the client's ISN, the option symbol and whether timestamps are in
+// use, under the key of the epoch. The mask is the MAC's own top 7 bits, so that equal options do not show. Bit budget for an ACK with a
+// guessed number: every symbol is valid and two keys are live, so a guess succeeds with probability 2 * 2^-25 = 2^-24.
+//
+// Where the client uses timestamps, our TSval carries more:
+//
+//      31                              4 3         0
+//     +---------------------------------+-----------+
+//     |        MAC, low 28 bits         | scale ^ MAC |
+//     +---------------------------------+-----------+
+//
+// A guess must then hit 28 bits more (2^-52), and the scale is exact in every case. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
+#pragma once
+
+#include <halfproxy/admit/siphash.hpp>
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/wire/headers.hpp>
+#include <halfproxy/wire/seq.hpp>
+
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+
+namespace halfproxy {
+
+/// 128 bits that only the proxies of one cluster know: the master from which each epoch's key is derived. From a
+/// system random source; never logged.
+struct secret_key {
+    std::array<std::uint8_t, 16> bytes{};
+};
+
+/// What a cookie remembers of a SYN: what the client offered and we promised to keep.
+struct cookie_options {
+    std::uint16_t mss = 0;           ///< decoded as the largest encodable value not above it
+    bool has_window_scale = false;
+    std::uint8_t window_scale = 0;   ///< 0 to 14
+    bool sack_permitted = false;
+    bool ecn = false;
+    bool has_timestamps = false;
+
+    friend bool operator==(cookie_options const&, cookie_options const&) noexcept = default;
+};
+
+/// Whose cookie it is. Addresses in network byte order as 64-bit words: one word for IPv4 (source, destination), four for IPv6.
+struct cookie_subject {
+    std::array<std::uint64_t, 4> addresses{};
+    std::uint8_t address_words = 0;
+    std::uint16_t client_port = 0;
+    std::uint16_t server_port = 0;
+    seq_num client_isn{};
+};
+
+/// A keyed hash over 64-bit words. Exemplar: siphash_2_4 (admit/siphash.hpp). Must be a MAC: unpredictable without its key.
+template <class Hash>
+concept keyed_hash = requires(Hash const& hash, typename Hash::key_type const& key, std::span<std::uint64_t const> words,
+                              std::uint64_t tail) {
+    { hash(key, words, tail, 2u) } noexcept -> std::same_as<std::uint64_t>;
+    typename Hash::key_type;
+};
+
+/// How options become the low bits of the ISN. Exemplar and default: dense_cookie_layout. `encode` rounds the MSS down to one of
+/// its values, and a window scale down where the bits do not hold all; every value under 2^option_bits decodes.
+template <class Layout>
+concept cookie_layout = requires(cookie_options const& options, std::uint32_t symbol, bool ipv6) {
+    { Layout::option_bits } -> std::convertible_to<unsigned>;
+    { Layout::encode(options, ipv6) } noexcept -> std::same_as<std::uint32_t>;
+    { Layout::decode(symbol, ipv6) } noexcept -> std::same_as<cookie_options>;
+};
+
+/// Seven bits: MSS (2), and of the 64 combinations of window scale, SACK and ECN the 32 that clients use:
+/// SACK without ECN keeps every scale, the rest keeps the common ones and rounds down between them.
+struct dense_cookie_layout {
+    static constexpr unsigned option_bits = 7;
+    static constexpr std::array<std::uint16_t, 4> mss_v4{536, 1360, 1440, 1460};
+    static constexpr std::array<std::uint16_t, 4> mss_v6{1220, 1360, 1420, 1440};
+
+    [[nodiscard]] static std::uint32_t encode(cookie_options const& options, bool ipv6) noexcept;
+    [[nodiscard]] static cookie_options decode(std::uint32_t symbol, bool ipv6) noexcept;
+};
+
+/// The numbers of a SYN-ACK.
+struct cookie {
+    seq_num isn;
+    std::uint32_t timestamp_value;  ///< to be sent when the client uses timestamps
+};
+
+/// What comes back in the client's ACK.
+struct cookie_echo {
+    seq_num isn;                                 ///< the acknowledgment number less 1
+    std::optional<std::uint32_t> timestamp_echo; ///< TSecr, when the ACK carries timestamps
+};
+
+/// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. A cookie lives for one to two rotations. Nodes that
+/// share the secret and a common clock accept each other's cookies. Work: one hash to make, at most two to check.
+template <keyed_hash KeyedHash = siphash_2_4, cookie_layout Layout = dense_cookie_layout>
+class syn_cookie {
+  public:
+    using layout = Layout;
+    static constexpr unsigned mac_bits = 32 - Layout::option_bits;
+    static constexpr unsigned live_keys = 2;
+    static_assert(mac_bits >= 24 + 1, "a guessed ACK must succeed with probability at most 2^-24, two keys being live");
+
+    /// `rotation` is at least 1 ms.
+    syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept;
+
+    /// `options.mss` and the rest as they shall be remembered; what decoding will give is Layout's rounding of it.
+    [[nodiscard]] cookie make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
+                              time_point now) noexcept;
+
+    /// The remembered options, or nothing when the echo belongs to no cookie of the last two epochs.
+    [[nodiscard]] std::optional<cookie_options> check(cookie_subject const& subject, cookie_echo const& echo, bool ipv6,
+                                                      time_point now) noexcept;
+
+  private:
+    using key_type = typename KeyedHash::key_type;
+    static constexpr std::uint32_t option_mask = (1u << Layout::option_bits) - 1;
+
+    void turn_to(time_point now) noexcept;
+    [[nodiscard]] key_type derive(std::int64_t epoch) const noexcept;
+    [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
+                                           bool timestamps) noexcept;
+    [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t symbol) noexcept;
+    [[nodiscard]] static std::uint32_t timestamp_of(std::uint64_t mac, cookie_options const& options) noexcept;
+
+    key_type master_;
+    std::int64_t rotation_ns_;
+    std::int64_t epoch_ = -1;
+    std::array<key_type, live_keys> keys_{};  ///< this epoch's, the last one's
+};
+
+}  // namespace halfproxy
+
+#include <halfproxy/admit/impl/syn_cookie.hpp>
