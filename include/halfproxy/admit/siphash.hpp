@@ -10,10 +10,7 @@
 namespace halfproxy {
 
 /// A 128-bit secret as two little-endian words.
-struct siphash_key {
-    std::uint64_t low = 0;
-    std::uint64_t high = 0;
-};
+using siphash_key = std::array<std::uint64_t, 2>;
 
 /// The message is `words` (8 bytes each, little-endian) followed by `tail_bytes` (0 to 7) low bytes of `tail`.
 struct siphash_2_4 {
@@ -21,8 +18,8 @@ struct siphash_2_4 {
 
     [[nodiscard]] std::uint64_t operator()(siphash_key const& key, std::span<std::uint64_t const> words,
                                            std::uint64_t tail, unsigned tail_bytes) const noexcept {
-        state v{{key.low ^ 0x736f6d6570736575u, key.high ^ 0x646f72616e646f6du, key.low ^ 0x6c7967656e657261u,
-                 key.high ^ 0x7465646279746573u}};
+        state v{{key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
+                 key[1] ^ 0x7465646279746573u}};
         for (std::uint64_t word : words) absorb(v, word);
         absorb(v, tail | (words.size() * 8 + tail_bytes) << 56);
         v[2] ^= 0xff;

@@ -33,7 +33,6 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 
@@ -66,12 +65,12 @@ struct cookie_subject {
     seq_num client_isn{};
 };
 
-/// A keyed hash over 64-bit words. Exemplar: siphash_2_4 (admit/siphash.hpp). Must be a MAC: unpredictable without its key.
+/// A keyed hash over 64-bit words, its key an array of two of them. Exemplar: siphash_2_4 (admit/siphash.hpp). Must be a MAC: unpredictable without its key.
 template <class Hash>
-concept keyed_hash = requires(Hash const& hash, typename Hash::key_type const& key, std::span<std::uint64_t const> words,
-                              std::uint64_t tail) {
+concept keyed_hash = std::same_as<typename Hash::key_type, std::array<std::uint64_t, 2>> &&
+                     requires(Hash const& hash, typename Hash::key_type const& key,
+                              std::span<std::uint64_t const> words, std::uint64_t tail) {
     { hash(key, words, tail, 2u) } noexcept -> std::same_as<std::uint64_t>;
-    typename Hash::key_type;
 };
 
 /// How options become the low bits of the ISN. Exemplar and default: dense_cookie_layout. `encode` rounds the MSS down to one of

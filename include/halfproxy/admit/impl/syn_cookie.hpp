@@ -71,20 +71,16 @@ inline cookie_options dense_cookie_layout::decode(std::uint32_t symbol, bool ipv
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept
-    : rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {
-    static_assert(sizeof(master_) == sizeof(secret.bytes));
-    std::memcpy(&master_, secret.bytes.data(), sizeof(master_));
-}
+    : master_(std::bit_cast<key_type>(secret.bytes)),
+      rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {}
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t epoch) const noexcept {
     key_type key{};
-    std::array<std::uint64_t, sizeof(key_type) / 8> words{};
-    for (std::uint64_t i = 0; i < words.size(); ++i) {
+    for (std::uint64_t i = 0; i < key.size(); ++i) {
         std::array<std::uint64_t, 2> const message{static_cast<std::uint64_t>(epoch), i};
-        words[i] = KeyedHash{}(master_, message, 0, 0);
+        key[i] = KeyedHash{}(master_, message, 0, 0);
     }
-    std::memcpy(&key, words.data(), sizeof(key));
     return key;
 }
 

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <halfproxy/track/tcp_tracker.hpp>
+
+#include <algorithm>
+
+namespace halfproxy {
+
+inline tcp_segment make_tcp_segment(tcp_header const& header, tcp_options const& options,
+                                    std::uint32_t payload_bytes) noexcept {
+    tcp_segment s;
+    s.seq = {header.sequence};
+    s.ack = {header.acknowledgment};
+    s.payload_bytes = payload_bytes;
+    s.window = header.window;
+    s.flags = header.flags;
+    s.sack_permitted = options.sack_permitted;
+    s.has_window_scale = options.has_window_scale;
+    s.window_scale = std::min(options.window_scale, max_window_scale);
+    for (std::size_t i = 0; i < options.sack_count; ++i) {
+        seq_num const right = options.sack_blocks[i].right;
+        s.sack_right = s.has_sack ? later(s.sack_right, right) : right;
+        s.has_sack = true;
+    }
+    return s;
+}
+
+namespace detail {
+
+/// ACKs this far below the newest are late, not hostile: netfilter's MAXACKWINDOW.
+inline constexpr std::uint32_t ack_slack = 66'000;
+
+inline constexpr track_result accepted{track_outcome::accept, drop_reason::none};
+inline constexpr track_result passed{track_outcome::pass, drop_reason::none};
+
+[[nodiscard]] constexpr track_result dropped(drop_reason reason) noexcept { return {track_outcome::drop, reason}; }
+
+/// A verdict that is only a drop when its check is on.
+template <bool Check>
+[[nodiscard]] constexpr track_result refuse(drop_reason reason) noexcept {
+    if constexpr (Check) return dropped(reason);
+    return passed;
+}
+
+[[nodiscard]] inline std::uint32_t at_least_one(std::uint32_t window) noexcept { return window == 0 ? 1u : window; }
+
+/// A side's numbers from its SYN or SYN-ACK. Windows in SYNs are never scaled (RFC 7323 section 2.2).
+inline void start_side(tcp_connection& c, direction from, tcp_segment const& syn) noexcept {
+    tcp_side& s = c.side[index(from)];
+    s.end = s.max_end = syn.end();
+    s.max_window = at_least_one(syn.window);
+    std::uint8_t& marks = c.marks[index(from)];
+    marks = tcp_mark::seen;
+    if (syn.has_window_scale) marks |= tcp_mark::scale_offered;
+    if (syn.sack_permitted) marks |= tcp_mark::sack_permitted;
+    c.scale[index(from)] = syn.has_window_scale ? syn.window_scale : std::uint8_t{0};
+}
+
+/// Window scaling is in force only when both sides offered it (RFC 7323 section 1.3).
+inline void settle_scaling(tcp_connection& c) noexcept {
+    if ((c.marks[0] & c.marks[1] & tcp_mark::scale_offered) == 0) c.scale = {0, 0};
+}
+
+/// What an acknowledgment with its window allows the other side to send.
+inline void grant(tcp_side& receiver, seq_num edge, std::uint32_t window) noexcept {
+    seq_num const granted = edge + at_least_one(window);  // a closed window lets a one-byte probe through
+    if (granted.after(receiver.max_end)) receiver.max_end = granted;
+}
+
+inline void note_ack(tcp_connection& c, direction from, seq_num ack) noexcept {
+    tcp_side& s = c.side[index(from)];
+    std::uint8_t& marks = c.marks[index(from)];
+    if ((marks & tcp_mark::acknowledged) == 0 || ack.after(s.max_ack)) s.max_ack = ack;
+    marks |= tcp_mark::acknowledged;
+}
+
+inline void note_last(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    auto const side = static_cast<std::uint8_t>(from);
+    bool const same = c.last_from == side && c.last_was_syn == 0 && c.last_end == s.end() && c.last_ack == s.ack &&
+                      c.last_window == s.window;
+    if (!same)
+        c.repeats = 0;
+    else if (c.repeats != 0xff)
+        ++c.repeats;
+    c.last_from = side & 1u;
+    c.last_was_syn = 0;
+    c.last_end = s.end();
+    c.last_ack = s.ack;
+    c.last_window = s.window;
+}
+
+/// A SYN was let through on a live connection: keep what a SYN-ACK to it would need.
+inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    note_last(c, from, s);
+    c.last_was_syn = 1;
+    c.last_syn_scaled = s.has_window_scale ? 1 : 0;
+    c.last_syn_scale = s.window_scale & 0x0fu;
+    c.last_syn_sack = s.sack_permitted ? 1 : 0;
+}
+
+[[nodiscard]] inline track_result track_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    switch (c.state) {
+        case tcp_state::syn_sent:
+        case tcp_state::simultaneous:
+        case tcp_state::syn_received:
+            if ((c.marks[index(from)] & tcp_mark::seen) == 0) {  // the peer opens too (RFC 9293 section 3.5)
+                start_side(c, from, s);
+                c.state = tcp_state::simultaneous;
+                return accepted;
+            }
+            // A new incarnation before the server answered: its numbers are the ones to go by.
+            if (c.state == tcp_state::syn_sent && s.end() != c.side[index(from)].end) start_side(c, from, s);
+            return passed;
+        case tcp_state::time_wait:
+        case tcp_state::closed: return {track_outcome::reopen, drop_reason::none};
+        case tcp_state::established:
+        case tcp_state::half_closed:
+        case tcp_state::last_ack:
+            remember_syn(c, from, s);  // the receiver answers with a challenge ACK (RFC 5961 section 4)
+            return passed;
+    }
+    return passed;
+}
+
+/// The answer to a SYN that was let through on what we took for a live connection: the server had forgotten it, we follow.
+inline void restart_from_remembered_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    direction const opener = reverse(from);
+    tcp_segment syn;
+    syn.flags = tcp_flag::syn;
+    syn.seq = c.last_end - 1;
+    syn.window = c.last_window;
+    syn.has_window_scale = c.last_syn_scaled != 0;
+    syn.window_scale = c.last_syn_scale;
+    syn.sack_permitted = c.last_syn_sack != 0;
+    start_side(c, opener, syn);
+    start_side(c, from, s);
+}
+
+inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    settle_scaling(c);
+    note_ack(c, from, s.ack);
+    grant(c.side[index(reverse(from))], s.ack, s.window);
+    note_last(c, from, s);
+    c.state = tcp_state::syn_received;
+    return accepted;
+}
+
+template <class Checks>
+[[nodiscard]] track_result track_syn_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side const& opener = c.side[index(reverse(from))];
+    bool const answers_remembered =
+        c.last_was_syn != 0 && c.last_from != static_cast<std::uint8_t>(from) && s.ack == c.last_end;
+    switch (c.state) {
+        case tcp_state::syn_sent:
+            if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
+            if (s.ack != opener.end && Checks::state) return dropped(drop_reason::syn_ack_mismatch);
+            start_side(c, from, s);
+            return answer_syn(c, from, s);
+        case tcp_state::simultaneous:
+            if (s.ack != opener.end) return refuse<Checks::state>(drop_reason::syn_ack_mismatch);
+            return answer_syn(c, from, s);
+        default:
+            if (answers_remembered) {
+                restart_from_remembered_syn(c, from, s);
+                return answer_syn(c, from, s);
+            }
+            if (s.ack.after(opener.end)) return refuse<Checks::sequence>(drop_reason::ack_above_sent);
+            return passed;  // a retransmission; its receiver answers
+    }
+}
+
+/// Where a RST must stand to be certain: at what the receiver expects next, or at the end of a segment it has just been sent.
+[[nodiscard]] inline bool is_exact_reset(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side const& receiver = c.side[index(reverse(from))];
+    bool const known = (c.marks[index(reverse(from))] & tcp_mark::acknowledged) != 0;
+    if (known && s.seq == receiver.max_ack) return true;
+    bool const just_sent = c.last_from == static_cast<std::uint8_t>(from) && c.last_was_syn == 0;
+    if (just_sent && s.seq == c.last_end) return true;
+    return !known && s.seq == c.side[index(from)].end;
+}
+
+[[nodiscard]] inline bool is_reset_in_window(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side const& sender = c.side[index(from)];
+    tcp_side const& receiver = c.side[index(reverse(from))];
+    bool const known = (c.marks[index(reverse(from))] & tcp_mark::acknowledged) != 0;
+    seq_num const low = known ? receiver.max_ack : sender.end - receiver.max_window;
+    return s.seq.at_or_after(low) && s.seq.at_or_before(sender.max_end);
+}
+
+/// In SYN-SENT a RST counts when it acknowledges the SYN (RFC 9293 section 3.10.7.3), from the client when it stands at its SYN.
+template <class Checks>
+[[nodiscard]] track_result track_early_reset(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side const& client = c.side[index(direction::from_client)];
+    bool valid;
+    if (from == direction::from_server)
+        valid = s.has(tcp_flag::ack) && s.ack == client.end;
+    else
+        valid = s.seq == client.end || s.seq == client.end - 1;
+    if (valid) {
+        c.state = tcp_state::closed;
+        return accepted;
+    }
+    // The client refuses an old connection's challenge ACK: the server must hear it (RFC 9293 section 3.5.1).
+    bool const answers_challenge = from == direction::from_client && c.last_from == 1 && s.seq == c.last_ack;
+    if (answers_challenge) return passed;
+    return refuse<Checks::reset>(drop_reason::rst_outside_window);
+}
+
+template <class Checks>
+[[nodiscard]] track_result track_reset(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (c.state == tcp_state::syn_sent) return track_early_reset<Checks>(c, from, s);
+    if (c.state == tcp_state::closed) return passed;
+    bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
+    if (!Checks::reset || liberal || is_exact_reset(c, from, s)) {
+        c.state = tcp_state::closed;
+        return accepted;
+    }
+    // The receiver answers an inexact one with a challenge ACK and lives on (RFC 5961 section 3.2), and so does our state.
+    return is_reset_in_window(c, from, s) ? passed : dropped(drop_reason::rst_outside_window);
+}
+
+/// The first segment of a side whose SYN was not seen.
+inline void meet_side(tcp_connection& c, direction from, tcp_segment const& s, std::uint32_t window) noexcept {
+    tcp_side& sender = c.side[index(from)];
+    tcp_side& receiver = c.side[index(reverse(from))];
+    sender.end = s.end();
+    sender.max_end = s.end() + at_least_one(window);
+    sender.max_window = at_least_one(window);
+    c.marks[index(from)] |= tcp_mark::seen;
+    if (s.has(tcp_flag::ack)) receiver.end = later(receiver.end, s.ack);
+}
+
+struct window_position {
+    bool below_upper;     // I
+    bool above_lower;     // II
+    bool ack_below_upper; // III
+    bool ack_above_lower; // IV
+};
+
+[[nodiscard]] inline window_position locate(tcp_connection const& c, direction from, tcp_segment const& s,
+                                            seq_num sack) noexcept {
+    tcp_side const& sender = c.side[index(from)];
+    tcp_side const& receiver = c.side[index(reverse(from))];
+    std::uint32_t const slack = std::max(ack_slack, sender.max_window);
+    return {s.seq.at_or_before(sender.max_end), s.end().at_or_after(sender.end - receiver.max_window),
+            sack.at_or_before(receiver.end), sack.at_or_after(receiver.end - slack)};
+}
+
+/// One window too far: senders do it when a window shrinks on the way. Let it through and expect its ACK.
+[[nodiscard]] inline bool overshoots_a_little(tcp_connection& c, direction from, tcp_segment const& s,
+                                              window_position const& at) noexcept {
+    tcp_side& sender = c.side[index(from)];
+    std::uint32_t const window = c.side[index(reverse(from))].max_window;
+    auto const beyond = static_cast<std::uint32_t>(s.end() - sender.max_end);
+    if (!at.above_lower || !at.ack_above_lower || beyond + 1 > window) return false;
+    sender.end = later(sender.end, s.end());
+    c.marks[index(from)] |= tcp_mark::overshot;
+    return true;
+}
+
+/// Moves both sides' numbers on by an acceptable segment.
+inline void advance(tcp_connection& c, direction from, tcp_segment const& s, seq_num sack,
+                    std::uint32_t window) noexcept {
+    tcp_side& sender = c.side[index(from)];
+    tcp_side& receiver = c.side[index(reverse(from))];
+    std::uint32_t const reach = window + static_cast<std::uint32_t>(sack - s.ack);
+    sender.max_window = std::max(sender.max_window, at_least_one(s.has(tcp_flag::ack) ? reach : window));
+    sender.end = later(sender.end, s.end());
+    if (!s.has(tcp_flag::ack)) return;
+    if (s.end().after(sender.max_end)) receiver.max_window += static_cast<std::uint32_t>(s.end() - sender.max_end);
+    grant(receiver, sack, window);
+    note_ack(c, from, s.ack);
+    if (s.ack == receiver.end) c.marks[index(reverse(from))] &= static_cast<std::uint8_t>(~tcp_mark::overshot);
+}
+
+[[nodiscard]] inline bool fin_acknowledged(tcp_connection const& c, std::size_t side) noexcept {
+    return (c.marks[side] & tcp_mark::fin) != 0 && c.side[1 - side].max_ack.at_or_after(c.side[side].end);
+}
+
+/// FINs and their acknowledgments. An ACK ends LAST_ACK only when it covers the FIN: a challenge ACK does not.
+inline void advance_state(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (s.has(tcp_flag::fin)) c.marks[index(from)] |= tcp_mark::fin;
+    bool const both_seen = (c.marks[0] & c.marks[1] & tcp_mark::seen) != 0;
+    if (c.state == tcp_state::syn_received && both_seen && s.ack == c.side[index(reverse(from))].end)
+        c.state = tcp_state::established;
+    if (((c.marks[0] | c.marks[1]) & tcp_mark::fin) == 0 || is_half_open(c.state)) return;
+    if (fin_acknowledged(c, 0) && fin_acknowledged(c, 1))
+        c.state = tcp_state::time_wait;
+    else
+        c.state = (c.marks[0] & c.marks[1] & tcp_mark::fin) != 0 ? tcp_state::last_ack : tcp_state::half_closed;
+}
+
+/// An ACK before the SYN-ACK: from the server a challenge for an older connection, from the client nothing yet.
+template <class Checks>
+[[nodiscard]] track_result track_early_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
+    note_last(c, from, s);
+    return passed;
+}
+
+template <class Checks>
+[[nodiscard]] track_result check_window(tcp_connection& c, direction from, tcp_segment const& s, seq_num sack) noexcept {
+    bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
+    window_position const at = locate(c, from, s, sack);
+    if (at.below_upper && at.above_lower && at.ack_below_upper && at.ack_above_lower) [[likely]]
+        return accepted;
+    if (!Checks::sequence || liberal) return accepted;
+    if (!at.ack_below_upper) return dropped(drop_reason::ack_above_sent);
+    if (!at.below_upper)
+        return overshoots_a_little(c, from, s, at) ? passed : dropped(drop_reason::seq_above_window);
+    if (!at.above_lower) return refuse<Checks::old_segments>(drop_reason::seq_below_window);
+    return refuse<Checks::old_segments>(drop_reason::ack_too_old);
+}
+
+template <class Checks>
+[[nodiscard]] track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (c.state == tcp_state::syn_sent || c.state == tcp_state::simultaneous) return track_early_ack<Checks>(c, from, s);
+    if (c.state == tcp_state::closed) return refuse<Checks::state>(drop_reason::tcp_state);
+    std::uint32_t const window = std::uint32_t{s.window} << c.scale[index(from)];
+    if ((c.marks[index(from)] & tcp_mark::seen) == 0) meet_side(c, from, s, window);
+    bool const sacks = s.has_sack && (c.marks[index(from)] & tcp_mark::sack_permitted) != 0 && s.sack_right.after(s.ack);
+    seq_num const sack = sacks ? s.sack_right : s.ack;
+    track_result const result = check_window<Checks>(c, from, s, sack);
+    if (result.outcome != track_outcome::accept) return result;
+    advance(c, from, s, sack, window);
+    advance_state(c, from, s);
+    note_last(c, from, s);
+    return result;
+}
+
+}  // namespace detail
+
+template <tcp_checks Checks>
+void tcp_tracker<Checks>::open(tcp_connection& c, tcp_segment const& syn) noexcept {
+    c = {};
+    detail::start_side(c, direction::from_client, syn);
+    detail::note_last(c, direction::from_client, syn);
+    c.state = tcp_state::syn_sent;
+}
+
+template <tcp_checks Checks>
+void tcp_tracker<Checks>::pick_up(tcp_connection& c, tcp_segment const& segment) noexcept {
+    c = {};
+    // Scales are unknown: the largest keeps windows from being taken too small.
+    c.scale = {max_window_scale, max_window_scale};
+    c.marks = {tcp_mark::liberal | tcp_mark::sack_permitted, tcp_mark::liberal | tcp_mark::sack_permitted};
+    tcp_side& server = c.side[index(direction::from_server)];
+    server.end = server.max_end = segment.ack;
+    detail::meet_side(c, direction::from_client, segment, std::uint32_t{segment.window} << max_window_scale);
+    server.max_window = detail::at_least_one(0xffff);
+    detail::note_last(c, direction::from_client, segment);
+    c.state = tcp_state::established;
+    detail::advance_state(c, direction::from_client, segment);
+}
+
+template <tcp_checks Checks>
+track_result tcp_tracker<Checks>::update(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (!valid_tcp_flags(s.flags)) return detail::dropped(drop_reason::tcp_flags);
+    if (s.has(tcp_flag::rst)) return detail::track_reset<Checks>(c, from, s);
+    if (!s.has(tcp_flag::syn)) [[likely]]
+        return detail::track_segment<Checks>(c, from, s);
+    return s.has(tcp_flag::ack) ? detail::track_syn_ack<Checks>(c, from, s) : detail::track_syn(c, from, s);
+}
+
+inline timeout_ms timeout_of(tcp_connection const& c, flow_timeouts const& t) noexcept {
+    timeout_ms base = t.closed;
+    switch (c.state) {
+        case tcp_state::syn_sent:
+        case tcp_state::simultaneous: return t.syn_sent;
+        case tcp_state::syn_received: return t.syn_received;
+        case tcp_state::established: base = t.established; break;
+        case tcp_state::half_closed: base = t.half_closed; break;
+        case tcp_state::last_ack: return t.last_ack;
+        case tcp_state::time_wait: return t.time_wait;
+        case tcp_state::closed: return t.closed;
+    }
+    if (c.repeats >= 3 || c.last_window == 0) base = std::min(base, t.retransmitting);
+    if (((c.marks[0] | c.marks[1]) & tcp_mark::overshot) != 0) base = std::min(base, t.unacknowledged);
+    bool const one_sided = (c.marks[0] & c.marks[1] & tcp_mark::seen) == 0;
+    return one_sided ? std::min(base, t.unacknowledged) : base;
+}
+
+}  // namespace halfproxy
