@@ -58,6 +58,7 @@ struct linux_packet_calls {
     int set_option(int descriptor, int level, int name, void const* value, unsigned bytes) noexcept;
     int get_option(int descriptor, int level, int name, void* value, unsigned* bytes) noexcept;
     int bind(int descriptor, sockaddr const* address, unsigned bytes) noexcept;
+    int local_address(int descriptor, sockaddr* address, unsigned* bytes) noexcept;
     void* map(std::size_t bytes, int descriptor) noexcept;  ///< shared, readable and writable; nullptr on failure
     void unmap(void* address, std::size_t bytes) noexcept;
     int send_many(int descriptor, mmsghdr* messages, unsigned count, int flags) noexcept;
@@ -104,26 +105,28 @@ class basic_af_packet_io {
 
   private:
     struct batch;
-    enum class sent : std::uint8_t { some, again, refused, link_down };
 
-    void open(std::error_code& error);
-    bool check_options(std::error_code& error);
-    bool find_interface(std::error_code& error);
-    bool make_socket(std::error_code& error);
-    bool set_socket_options(std::error_code& error);
-    bool map_ring(std::error_code& error);
-    bool attach(std::error_code& error);
-    bool fail(std::error_code& error, int code, char const* step, char const* remedy);
+    // Opening: each step returns what went wrong, or nothing, and leaves the text in problem_.
+    std::error_code open();
+    std::error_code check_options();
+    std::error_code make_socket();
+    std::error_code set_modes();
+    std::error_code map_ring();
+    std::error_code attach();
+    std::error_code join_fanout();
+    std::error_code fail(int code, char const* step, char const* remedy);
     template <class Value>
-    bool set_option(std::error_code& error, int name, Value const& value, char const* step, char const* remedy);
+    std::error_code set_packet_option(int name, Value const& value, char const* step);
     void close() noexcept;
 
-    [[nodiscard]] tpacket2_hdr* slot(std::uint32_t index) const noexcept;
-    bool take_slot(tpacket2_hdr& header, frame& out) const noexcept;
+    // Receiving
+    [[nodiscard]] tpacket2_hdr& slot(std::uint32_t index) const noexcept;
+    bool take_slot(tpacket2_hdr const& header, frame& out) const noexcept;
     void release_slots() noexcept;
     void clear_socket_error() noexcept;
-    sent send_batch(batch& messages, std::size_t first, std::size_t count, std::size_t& taken) noexcept;
-    bool wait_for_room(std::uint32_t attempt) noexcept;
+
+    // Sending: false when the kernel has no room for frame `done`, after all tries.
+    bool send_batch(batch& messages, std::size_t count, std::size_t& done) noexcept;
 
     af_packet_options options_;
     [[no_unique_address]] Calls calls_;

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSL-1.0
+// The packet path of an AF_PACKET port: slots of the ring out and back, batches in.
+#pragma once
+
+#include "af_packet_setup.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <sys/uio.h>
+
+namespace halfproxy {
+
+namespace af_packet_detail {
+
+inline constexpr std::size_t batch_frames = 64;
+inline constexpr std::uint32_t vlan_tag_bytes = 4;
+inline constexpr std::size_t mac_addresses_bytes = 12;
+
+/// An interface that went down makes the socket readable until its error is fetched. A system call on every empty
+/// receive() would spoil spinning, one on every 64th ends the wake-ups soon enough.
+inline constexpr std::uint32_t empty_receives_per_check = 64;
+
+/// Room comes back when the receiver's softirq has run, mostly at once; only a send buffer that stays full is waited for.
+inline constexpr std::uint32_t tries_without_wait = 2;
+inline constexpr int wait_for_room_ms = 1;
+
+/// The kernel makes a contiguous header of this length for a large segment; no stack's headers are longer.
+inline constexpr std::uint16_t max_linear_bytes = 256;
+
+/// virtio 1.2 section 5.1.6 in host byte order, as packet sockets speak it. Own definition: newer
+/// versions of the kernel's header for it are not valid C++ (a member named class).
+struct virtio_header {
+    std::uint8_t flags;
+    std::uint8_t segment_type;
+    std::uint16_t header_length;
+    std::uint16_t segment_size;
+    std::uint16_t checksum_start;
+    std::uint16_t checksum_offset;
+};
+static_assert(sizeof(virtio_header) == 10);
+inline constexpr std::uint8_t needs_checksum = 1;
+inline constexpr std::uint8_t data_valid = 2;
+
+inline offload_info to_offload(virtio_header const& header) noexcept {
+    offload_info out;
+    if ((header.flags & needs_checksum) != 0) out.checksum = checksum_state::partial;
+    else if ((header.flags & data_valid) != 0) out.checksum = checksum_state::verified;
+    out.segment_type = header.segment_type;
+    out.segment_size = header.segment_size;
+    out.header_length = header.header_length;
+    out.checksum_start = header.checksum_start;
+    out.checksum_offset = header.checksum_offset;
+    return out;
+}
+
+inline virtio_header to_header(offload_info const& offload) noexcept {
+    virtio_header out{};
+    if (offload.checksum == checksum_state::partial) {
+        out.flags = needs_checksum;
+        out.checksum_start = offload.checksum_start;
+        out.checksum_offset = offload.checksum_offset;
+    }
+    if (offload.segment_size != 0) {
+        out.segment_type = offload.segment_type;
+        out.segment_size = offload.segment_size;
+        out.header_length = std::min(offload.header_length, max_linear_bytes);
+    }
+    return out;
+}
+
+/// The kernel delivers a frame's outermost VLAN tag beside it; on the wire it stood behind the two addresses.
+inline void restore_vlan_tag(tpacket2_hdr const& header, frame& out) noexcept {
+    bool const has_type = (header.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
+    std::uint16_t const tag[2] = {htons(has_type ? header.tp_vlan_tpid : std::uint16_t{ETH_P_8021Q}), htons(header.tp_vlan_tci)};
+    out.data -= vlan_tag_bytes;
+    std::memmove(out.data, out.data + vlan_tag_bytes, mac_addresses_bytes);
+    std::memcpy(out.data + mac_addresses_bytes, tag, vlan_tag_bytes);
+    out.length += vlan_tag_bytes;
+    out.capacity += vlan_tag_bytes;
+    if (out.offload.checksum == checksum_state::partial) out.offload.checksum_start += vlan_tag_bytes;
+    if (out.offload.segment_size != 0) out.offload.header_length += vlan_tag_bytes;
+}
+
+inline bool no_room(int code) noexcept { return code == EAGAIN || code == ENOBUFS || code == ENOMEM || code == EINTR; }
+inline bool link_down(int code) noexcept { return code == ENETDOWN || code == ENXIO || code == ENODEV; }
+
+}  // namespace af_packet_detail
+
+template <class Calls>
+io_capabilities basic_af_packet_io<Calls>::capabilities() const noexcept {
+    return {.link = link_type::ethernet, .partial_checksums = true, .segmentation = true,
+            .max_frame_bytes = options_.slot_bytes - frame_slack_bytes};
+}
+
+template <class Calls>
+tpacket2_hdr& basic_af_packet_io<Calls>::slot(std::uint32_t index) const noexcept {
+    std::size_t const block = index / slots_per_block_, within = index % slots_per_block_;
+    return *reinterpret_cast<tpacket2_hdr*>(ring_ + block * af_packet_detail::block_bytes + within * options_.slot_bytes);
+}
+
+/// Release pairs with the kernel's read barrier: our last look at the bytes is over before it may overwrite them.
+template <class Calls>
+void basic_af_packet_io<Calls>::release_slots() noexcept {
+    for (; held_count_ != 0; --held_count_) {
+        std::atomic_ref<__u32>(slot(held_first_).tp_status).store(TP_STATUS_KERNEL, std::memory_order_release);
+        if (++held_first_ == slots_) held_first_ = 0;
+    }
+}
+
+/// False when the frame did not fit into the slot with frame_slack_bytes behind it.
+template <class Calls>
+bool basic_af_packet_io<Calls>::take_slot(tpacket2_hdr const& header, frame& out) const noexcept {
+    std::uint32_t const room = options_.slot_bytes - std::min<std::uint32_t>(header.tp_mac, options_.slot_bytes);
+    if (header.tp_snaplen < header.tp_len || header.tp_len + frame_slack_bytes > room) return false;
+    auto* const data = reinterpret_cast<std::uint8_t*>(const_cast<tpacket2_hdr*>(&header)) + header.tp_mac;
+    af_packet_detail::virtio_header device;
+    std::memcpy(&device, data - sizeof device, sizeof device);
+    out = frame{};
+    out.data = data;
+    out.length = header.tp_len;
+    out.capacity = room;
+    out.offload = af_packet_detail::to_offload(device);
+    if ((header.tp_status & TP_STATUS_VLAN_VALID) != 0) af_packet_detail::restore_vlan_tag(header, out);
+    out.wire_length = out.length;
+    return true;
+}
+
+template <class Calls>
+std::size_t basic_af_packet_io<Calls>::receive(std::span<frame> frames) noexcept {
+    release_slots();
+    // A slot we hold still says "user": looking further than one round would hand it out twice.
+    std::size_t const most = std::min<std::size_t>(frames.size(), slots_);
+    std::size_t count = 0;
+    while (held_count_ < most) {
+        tpacket2_hdr& header = slot(next_slot_);
+        // Acquire pairs with the kernel's write barrier: the bytes are there before the status says so.
+        if ((std::atomic_ref<__u32>(header.tp_status).load(std::memory_order_acquire) & TP_STATUS_USER) == 0) break;
+        if (++next_slot_ == slots_) next_slot_ = 0;
+        __builtin_prefetch(&slot(next_slot_));
+        ++held_count_;
+        if (take_slot(header, frames[count])) ++count;
+        else ++statistics_.receive_truncated;
+    }
+    statistics_.received += count;
+    empty_receives_ = held_count_ == 0 ? empty_receives_ + 1 : 0;
+    if (empty_receives_ == af_packet_detail::empty_receives_per_check) clear_socket_error();
+    return count;
+}
+
+template <class Calls>
+void basic_af_packet_io<Calls>::clear_socket_error() noexcept {
+    int ignored = 0;
+    unsigned bytes = sizeof ignored;
+    if (descriptor_ >= 0) calls_.get_option(descriptor_, SOL_SOCKET, SO_ERROR, &ignored, &bytes);
+    empty_receives_ = 0;
+}
+
+/// What sendmmsg(2) wants: for each message the virtio-net header and the bytes, gathered.
+template <class Calls>
+struct basic_af_packet_io<Calls>::batch {
+    std::array<af_packet_detail::virtio_header, af_packet_detail::batch_frames> headers;
+    std::array<std::array<iovec, 2>, af_packet_detail::batch_frames> pieces;
+    std::array<mmsghdr, af_packet_detail::batch_frames> messages;
+
+    void set(std::size_t index, tx_frame const& frame) noexcept {
+        headers[index] = af_packet_detail::to_header(frame.offload);
+        pieces[index][0] = {&headers[index], sizeof headers[index]};
+        pieces[index][1] = {const_cast<std::uint8_t*>(frame.bytes.data()), frame.bytes.size()};
+        messages[index] = {};
+        messages[index].msg_hdr.msg_iov = pieces[index].data();
+        messages[index].msg_hdr.msg_iovlen = pieces[index].size();
+    }
+};
+
+template <class Calls>
+bool basic_af_packet_io<Calls>::send_batch(batch& all, std::size_t count, std::size_t& done) noexcept {
+    std::uint32_t attempts = 0;
+    bool seen_down = false;
+    while (done < count) {
+        auto const left = static_cast<unsigned>(count - done);
+        int const sent = calls_.send_many(descriptor_, &all.messages[done], left, MSG_DONTWAIT);
+        if (sent > 0) {
+            statistics_.transmitted += static_cast<unsigned>(sent);
+            done += static_cast<unsigned>(sent);
+            attempts = 0;
+        } else if (sent == 0 || af_packet_detail::no_room(errno)) {
+            if (++attempts >= options_.transmit_tries) return false;
+            ++statistics_.transmit_retries;
+            if (attempts > af_packet_detail::tries_without_wait) calls_.wait_writable(descriptor_, af_packet_detail::wait_for_room_ms);
+        } else if (af_packet_detail::link_down(errno)) {
+            // The first such error may be an old one that is only now reported; the second is about these frames.
+            if (!std::exchange(seen_down, true)) continue;
+            statistics_.transmit_link_down += left;
+            done = count;
+        } else {
+            ++statistics_.transmit_refused;
+            ++done;
+        }
+    }
+    return true;
+}
+
+template <class Calls>
+std::size_t basic_af_packet_io<Calls>::transmit(std::span<tx_frame const> frames) noexcept {
+    batch all;
+    std::size_t taken = 0;
+    while (taken < frames.size()) {
+        std::size_t const count = std::min(frames.size() - taken, af_packet_detail::batch_frames);
+        for (std::size_t i = 0; i < count; ++i) all.set(i, frames[taken + i]);
+        std::size_t done = 0;
+        bool const complete = send_batch(all, count, done);
+        taken += done;
+        if (!complete) break;
+    }
+    statistics_.transmit_no_room += frames.size() - taken;
+    return taken;
+}
+
+/// The kernel's counters start anew with each reading, so they are added up here.
+template <class Calls>
+af_packet_statistics basic_af_packet_io<Calls>::statistics() noexcept {
+    tpacket_stats fresh{};
+    unsigned bytes = sizeof fresh;
+    if (descriptor_ >= 0 && calls_.get_option(descriptor_, SOL_PACKET, PACKET_STATISTICS, &fresh, &bytes) == 0)
+        statistics_.kernel_dropped += fresh.tp_drops;
+    return statistics_;
+}
+
+}  // namespace halfproxy

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSL-1.0
+// Opening an AF_PACKET port step by step; each failure names the interface, the step and the remedy.
+#pragma once
+
+#include <halfproxy/io/af_packet.hpp>
+
+#include <arpa/inet.h>
+#include <cerrno>
+#include <cstring>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/socket.h>
+#include <utility>
+
+namespace halfproxy {
+
+namespace af_packet_detail {
+
+/// One allocation of the kernel's. 2 MiB holds 31 default slots and leaves 64 bytes unused.
+inline constexpr std::uint32_t block_bytes = 2u << 20;
+
+/// The kernel's headers, the virtio-net header and this reserve precede a frame. At least 4 bytes to put a VLAN tag
+/// back; 6 modulo 16 so that the 10-byte virtio-net header leaves the IP header aligned to 16.
+inline constexpr unsigned headroom_bytes = 38;
+
+inline constexpr char const* privilege_remedy = "it needs CAP_NET_RAW: run it as root, or in a namespace of your own (unshare -Urn)";
+inline constexpr char const* kernel_remedy = "the kernel is too old or built without packet sockets (CONFIG_PACKET)";
+
+}  // namespace af_packet_detail
+
+template <class Calls>
+basic_af_packet_io<Calls>::basic_af_packet_io(af_packet_options const& options, std::error_code& error, Calls calls)
+    : options_(options), calls_(std::move(calls)) {
+    error = open();
+    if (error) close();
+}
+
+template <class Calls>
+basic_af_packet_io<Calls>::basic_af_packet_io(af_packet_options const& options, Calls calls)
+    : options_(options), calls_(std::move(calls)) {
+    std::error_code const error = open();
+    if (!error) return;
+    close();
+    throw std::system_error(error, problem_);
+}
+
+template <class Calls>
+basic_af_packet_io<Calls>::basic_af_packet_io(basic_af_packet_io&& other) noexcept
+    : options_(std::move(other.options_)), calls_(std::move(other.calls_)), problem_(std::move(other.problem_)),
+      descriptor_(std::exchange(other.descriptor_, -1)), interface_index_(other.interface_index_),
+      ring_(std::exchange(other.ring_, nullptr)), ring_bytes_(std::exchange(other.ring_bytes_, 0)),
+      slots_per_block_(other.slots_per_block_), slots_(std::exchange(other.slots_, 0)), next_slot_(other.next_slot_),
+      held_first_(other.held_first_), held_count_(std::exchange(other.held_count_, 0)),
+      empty_receives_(other.empty_receives_), statistics_(other.statistics_) {}
+
+template <class Calls>
+basic_af_packet_io<Calls>::~basic_af_packet_io() {
+    close();
+}
+
+/// Closing the socket is also what ends promiscuous mode, so a killed process leaves the interface as it was.
+template <class Calls>
+void basic_af_packet_io<Calls>::close() noexcept {
+    if (ring_ != nullptr) calls_.unmap(ring_, ring_bytes_);
+    if (descriptor_ >= 0) calls_.close(descriptor_);
+    ring_ = nullptr;
+    descriptor_ = -1;
+    slots_ = held_count_ = 0;
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::fail(int code, char const* step, char const* remedy) {
+    problem_ = "interface '" + options_.interface + "': " + step;
+    if (code == EPERM || code == EACCES) remedy = af_packet_detail::privilege_remedy;
+    if (remedy != nullptr) problem_ += std::string("; ") + remedy;
+    return {code, std::system_category()};
+}
+
+template <class Calls>
+template <class Value>
+std::error_code basic_af_packet_io<Calls>::set_packet_option(int name, Value const& value, char const* step) {
+    if (calls_.set_option(descriptor_, SOL_PACKET, name, &value, sizeof value) == 0) return {};
+    return fail(errno, step, errno == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::open() {
+    using step = std::error_code (basic_af_packet_io::*)();
+    for (step const next : {&basic_af_packet_io::check_options, &basic_af_packet_io::make_socket,
+                            &basic_af_packet_io::set_modes, &basic_af_packet_io::map_ring, &basic_af_packet_io::attach,
+                            &basic_af_packet_io::join_fanout}) {
+        if (std::error_code const error = (this->*next)()) return error;
+    }
+    return {};
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::check_options() {
+    std::string const& name = options_.interface;
+    if (name.empty() || name.size() >= IFNAMSIZ) return fail(ENODEV, "not a name an interface can have (1 to 15 bytes)", nullptr);
+    if (options_.slots == 0 || options_.slots > 65'536) return fail(EINVAL, "slots must be 1 to 65536", nullptr);
+    if (options_.slot_bytes < af_packet_min_slot_bytes || options_.slot_bytes > af_packet_detail::block_bytes ||
+        options_.slot_bytes % 64 != 0)
+        return fail(EINVAL, "slot_bytes must be a multiple of 64 from 66048 to 2097152", nullptr);
+    if (options_.transmit_tries == 0) return fail(EINVAL, "transmit_tries must be at least 1", nullptr);
+    interface_index_ = static_cast<int>(calls_.name_to_index(name.c_str()));
+    if (interface_index_ == 0) return fail(ENODEV, "unknown interface", "list those present with: ip -brief link");
+    return {};
+}
+
+/// Protocol 0 keeps packets out until attach() binds the finished socket to the interface.
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::make_socket() {
+    descriptor_ = calls_.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor_ >= 0) return {};
+    return fail(errno, "cannot open a packet socket", errno == EAFNOSUPPORT ? af_packet_detail::kernel_remedy : nullptr);
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::set_modes() {
+    int const version = TPACKET_V2, on = 1;
+    unsigned const headroom = af_packet_detail::headroom_bytes;
+    if (auto e = set_packet_option(PACKET_VERSION, version, "cannot choose ring version 2")) return e;
+    if (auto e = set_packet_option(PACKET_VNET_HDR, on, "cannot switch on the virtio-net header")) return e;
+    if (auto e = set_packet_option(PACKET_RESERVE, headroom, "cannot reserve headroom")) return e;
+    if (auto e = set_packet_option(PACKET_IGNORE_OUTGOING, on, "cannot leave out our own frames")) return e;
+    if (options_.bypass_qdisc)
+        if (auto e = set_packet_option(PACKET_QDISC_BYPASS, on, "cannot bypass the queueing discipline")) return e;
+    // Without CAP_NET_ADMIN the administrator's maximum (net.core.wmem_max) bounds the buffer; smaller works too.
+    int const bytes = static_cast<int>(options_.send_buffer_bytes);
+    if (calls_.set_option(descriptor_, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) == 0) return {};
+    if (calls_.set_option(descriptor_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0) return {};
+    return fail(errno, "cannot set the send buffer", nullptr);
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::map_ring() {
+    slots_per_block_ = af_packet_detail::block_bytes / options_.slot_bytes;
+    std::uint32_t const blocks = (options_.slots + slots_per_block_ - 1) / slots_per_block_;
+    tpacket_req request{};
+    request.tp_block_size = af_packet_detail::block_bytes;
+    request.tp_block_nr = blocks;
+    request.tp_frame_size = options_.slot_bytes;
+    request.tp_frame_nr = blocks * slots_per_block_;
+    if (auto e = set_packet_option(PACKET_RX_RING, request, "cannot allocate the receive ring (2 MiB for each 31 slots)")) return e;
+    ring_bytes_ = std::size_t{blocks} * af_packet_detail::block_bytes;
+    ring_ = static_cast<std::uint8_t*>(calls_.map(ring_bytes_, descriptor_));
+    if (ring_ == nullptr) return fail(errno, "cannot map the receive ring", "give it fewer slots");
+    slots_ = request.tp_frame_nr;
+    return {};
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::attach() {
+    if (options_.promiscuous) {
+        packet_mreq membership{};
+        membership.mr_ifindex = interface_index_;
+        membership.mr_type = PACKET_MR_PROMISC;
+        if (auto e = set_packet_option(PACKET_ADD_MEMBERSHIP, membership, "cannot make it promiscuous")) return e;
+    }
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_ifindex = interface_index_;
+    if (calls_.bind(descriptor_, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0)
+        return fail(errno, "cannot bind to it", errno == ENODEV ? "it disappeared meanwhile" : nullptr);
+    unsigned bytes = sizeof address;
+    if (calls_.local_address(descriptor_, reinterpret_cast<sockaddr*>(&address), &bytes) != 0)
+        return fail(errno, "cannot read its type", nullptr);
+    if (address.sll_hatype != ARPHRD_ETHER && address.sll_hatype != ARPHRD_LOOPBACK)
+        return fail(ENOTSUP, "its frames have no Ethernet header", "a half proxy joins two Ethernet interfaces");
+    return {};
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::join_fanout() {
+    if (!options_.fanout) return {};
+    int const argument = options_.fanout->group | (PACKET_FANOUT_HASH << 16);
+    return set_packet_option(PACKET_FANOUT, argument, "cannot join the fanout group (another program may use its number)");
+}
+
+}  // namespace halfproxy

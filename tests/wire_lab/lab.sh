@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSL-1.0
+# A lab on one machine: client - proxy - server in network namespaces joined by veth pairs. To be sourced.
+#
+#     client c0 10.77.0.1/24 fd77::1/64 ── out0 [ proxy ] in0 ── s0 server 10.77.0.2/24 fd77::2/64
+#
+# lab_enter moves the script into a namespace of its own first, so the namespaces have fixed names, nobody else sees
+# them, and the kernel removes them when the last process in them ends, however that happens.
+# shellcheck shell=bash
+
+LAB_CLIENT4=10.77.0.1 LAB_SERVER4=10.77.0.2
+LAB_CLIENT6=fd77::1 LAB_SERVER6=fd77::2
+LAB_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+HALFPROXY_BIN=${HALFPROXY_BIN:-$LAB_ROOT/build/bin/halfproxy}
+LAB_PIDS=()
+
+lab_skip() { echo "SKIP: $*"; exit 77; }
+lab_fail() {
+    echo "FAILED: $*" >&2
+    [ -n "${LAB_DIR:-}" ] && [ -s "$LAB_DIR/proxy.err" ] && sed 's/^/  proxy: /' "$LAB_DIR/proxy.err" >&2
+    exit 1
+}
+
+# lab_need TOOL...: skip unless all are installed.
+lab_need() {
+    local tool
+    for tool; do command -v "$tool" > /dev/null || lab_skip "$tool is not installed"; done
+}
+
+# lab_enter SCRIPT ARGUMENTS...: run the script again inside new user (unless root), network and mount namespaces.
+lab_enter() {
+    [ -n "${HALFPROXY_LAB_OUTER_NET:-}" ] && return 0
+    lab_need ip unshare nsenter mount
+    local flags=(--net --mount) why
+    [ "$(id -u)" = 0 ] || flags=(--user --map-root-user "${flags[@]}")
+    why=$(unshare "${flags[@]}" mount -t tmpfs lab /run 2>&1) || lab_skip "namespaces are forbidden here: $why"
+    HALFPROXY_LAB_OUTER_NET=$(readlink /proc/self/ns/net) || lab_skip "cannot read /proc/self/ns/net"
+    export HALFPROXY_LAB_OUTER_NET
+    exec unshare "${flags[@]}" -- bash "$@"
+}
+
+# lab_in NAMESPACE COMMAND...: run it there in the foreground.
+lab_in() { local ns=$1; shift; nsenter --net="/run/netns/$ns" -- "$@"; }
+
+# lab_spawn NAMESPACE NAME COMMAND...: the same in the background, output to LAB_DIR/NAME.{out,err}; its pid in LAB_PID.
+lab_spawn() {
+    local ns=$1 name=$2
+    shift 2
+    nsenter --net="/run/netns/$ns" -- "$@" > "$LAB_DIR/$name.out" 2> "$LAB_DIR/$name.err" < /dev/null &
+    LAB_PID=$!
+    LAB_PIDS+=("$LAB_PID")
+}
+
+lab_alive() { kill -0 "$1" 2> /dev/null; }
+
+# lab_until SECONDS COMMAND...: true as soon as the command succeeds.
+lab_until() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" > /dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+# lab_stop PID [SECONDS]: SIGTERM, then SIGKILL when it does not end in time; its exit status in LAB_STATUS.
+lab_stop() {
+    kill -TERM "$1" 2> /dev/null
+    lab_until "${2:-5}" lab_gone "$1" || kill -KILL "$1" 2> /dev/null
+    wait "$1" 2> /dev/null
+    LAB_STATUS=$?
+}
+lab_gone() { ! lab_alive "$1"; }
+
+lab_cleanup() {
+    local pid
+    for pid in "${LAB_PIDS[@]}"; do kill -TERM "$pid" 2> /dev/null; done
+    sleep 0.1
+    for pid in "${LAB_PIDS[@]}"; do kill -KILL "$pid" 2> /dev/null; done
+    wait 2> /dev/null
+    rm -rf "${LAB_DIR:?}"
+}
+
+lab_namespace() { : > "/run/netns/$1" && unshare --net="/run/netns/$1" true; }
+
+# lab_cable NS1 IF1 NS2 IF2: a veth pair, offloads as the kernel sets them, no IPv6 chatter of its own.
+lab_cable() {
+    ip link add "$2" netns "$1" type veth peer name "$4" netns "$3" || return 1
+    lab_in "$1" ip link set "$2" addrgenmode none && lab_in "$3" ip link set "$4" addrgenmode none
+}
+
+lab_host() { # NAMESPACE INTERFACE IPV4 IPV6
+    lab_in "$1" ip link set lo up
+    lab_in "$1" ip addr add "$3/24" dev "$2" && lab_in "$1" ip link set "$2" up &&
+        lab_in "$1" ip -6 addr add "$4/64" dev "$2" nodad
+}
+
+# lab_build: makes the three namespaces and removes all of it when the script ends.
+lab_build() {
+    mount -t tmpfs lab /run && mkdir -p /run/netns || lab_skip "cannot mount a private /run"
+    LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/halfproxy-lab.$$.XXXXXX") || lab_fail "no temporary folder"
+    trap lab_cleanup EXIT
+    trap 'exit 130' INT TERM HUP
+    ip link set lo up
+    local ns
+    for ns in client proxy server; do lab_namespace "$ns" || lab_skip "cannot make the namespace $ns"; done
+    lab_cable client c0 proxy out0 && lab_cable proxy in0 server s0 || lab_skip "cannot make veth pairs"
+    lab_host client c0 $LAB_CLIENT4 $LAB_CLIENT6 && lab_host server s0 $LAB_SERVER4 $LAB_SERVER6 || lab_fail "cannot set addresses"
+    lab_in proxy ip link set out0 up && lab_in proxy ip link set in0 up || lab_fail "cannot bring the proxy's ports up"
+    # The mark by which the flood generator knows a namespace made for it, and which network it must not be in.
+    echo "$HALFPROXY_LAB_OUTER_NET" > /run/halfproxy-lab
+    export HALFPROXY_LAB_MARK=/run/halfproxy-lab
+}
+
+lab_proxy_is_ready() { grep -qx ready "$LAB_DIR/proxy.out" || ! lab_alive "$LAB_PROXY"; }
+
+# lab_bridge COMMAND...: start a program that joins out0 and in0 and says "ready"; its pid in LAB_PROXY.
+lab_bridge() {
+    lab_spawn proxy proxy "$@"
+    LAB_PROXY=$LAB_PID
+    lab_until 10 lab_proxy_is_ready && lab_alive "$LAB_PROXY" || lab_fail "the proxy did not get ready: $*"
+}
+
+# lab_inline FLAGS...: the half proxy itself.
+lab_inline() {
+    [ -x "$HALFPROXY_BIN" ] || lab_skip "$HALFPROXY_BIN is not built"
+    lab_bridge "$HALFPROXY_BIN" inline --outside out0 --inside in0 --report "$LAB_DIR/report.json" "$@"
+}
+
+# lab_listens NAMESPACE PORT: somebody listens there on TCP.
+lab_listens() { lab_in "$1" ss -Hltn "sport = :$2" | grep -q .; }
+
+# lab_http FOLDER: a real HTTP server on port 80 of the server, IPv4 and IPv6: nginx, or else Python's.
+lab_http() {
+    if command -v nginx > /dev/null; then
+        cat > "$LAB_DIR/nginx.conf" << END
+user root; worker_processes 1; daemon off; pid $LAB_DIR/nginx.pid; error_log $LAB_DIR/nginx.log;
+events { worker_connections 8192; }
+http { access_log off; sendfile on; keepalive_requests 1000000; client_body_temp_path $LAB_DIR/n1; proxy_temp_path $LAB_DIR/n2;
+       fastcgi_temp_path $LAB_DIR/n3; uwsgi_temp_path $LAB_DIR/n4; scgi_temp_path $LAB_DIR/n5;
+       server { listen 80 backlog=4096 reuseport; listen [::]:80 backlog=4096 reuseport; root $1; } }
+END
+        lab_spawn server http nginx -c "$LAB_DIR/nginx.conf" -e "$LAB_DIR/nginx.log"
+    else
+        lab_spawn server http python3 -m http.server 80 --bind :: --directory "$1"
+    fi
+    LAB_HTTP=$LAB_PID
+    lab_until 5 lab_listens server 80 || lab_fail "the HTTP server did not start: $(cat "$LAB_DIR"/http.err)"
+}
+
+# lab_file NAME BYTES: random content in LAB_DIR/www; its SHA-256 on stdout.
+lab_file() {
+    mkdir -p "$LAB_DIR/www"
+    head -c "$2" /dev/urandom > "$LAB_DIR/www/$1"
+    sha256sum < "$LAB_DIR/www/$1"
+}
+
+# lab_pass: the last line of a test that got this far.
+lab_pass() { echo "PASSED: $*"; }
