@@ -49,9 +49,9 @@ static_assert(sizeof(ipv6_key) == 40 && std::has_unique_object_representations_v
 
 /// Spreads keys over a table: a multiply-and-fold hash keyed by a secret seed, so that who does not know the seed cannot aim at one bucket
 /// cheaply. Not a MAC; a table must stay correct, if slower, when keys collide.
-class flow_hash {
+class flow_key_hash {
   public:
-    constexpr explicit flow_hash(std::uint64_t seed = 0) noexcept
+    constexpr explicit flow_key_hash(std::uint64_t seed = 0) noexcept
         : first_(seed ^ 0xa0761d6478bd642fu), second_(std::rotl(seed, 32) ^ 0xe7037ed1a0b428dbu) {}
 
     template <class Address>

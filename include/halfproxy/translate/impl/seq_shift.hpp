@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <halfproxy/translate/seq_shift.hpp>
+
+namespace halfproxy {
+
+namespace detail {
+
+/// Adds to a 32-bit field of the TCP header. Options may stand at odd offsets: the checksum's words then see the bytes shifted.
+inline void add_to_field(std::uint8_t* tcp, std::size_t offset, std::uint32_t amount, header_changes& changes) noexcept {
+    auto& field = header_at<big32>(tcp + offset);
+    std::uint32_t const before = field;
+    field = before + amount;
+    changes.transport.change32_at(offset, before, before + amount);
+}
+
+[[nodiscard]] inline std::uint8_t* tcp_bytes(packet_view const& packet) noexcept {
+    return packet.bytes().data() + packet.layout().transport_offset;
+}
+
+}  // namespace detail
+
+inline void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
+                            header_changes& changes) noexcept {
+    std::uint8_t* const bytes = detail::tcp_bytes(packet);
+    tcp_header& tcp = packet.tcp();
+    detail::add_to_field(bytes, offsetof(tcp_header, sequence), shift.sequence, changes);
+    if (options.has_timestamps)
+        detail::add_to_field(bytes, sizeof(tcp_header) + options.timestamps_at, shift.timestamp, changes);
+    if ((tcp.flags & tcp_flag::syn) != 0) return;
+    std::uint16_t const window = rescale.apply(tcp.window);
+    changes.transport.change16(tcp.window, window);
+    tcp.window = window;
+}
+
+inline void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift,
+                            header_changes& changes) noexcept {
+    std::uint8_t* const bytes = detail::tcp_bytes(packet);
+    if ((packet.tcp().flags & tcp_flag::ack) != 0)
+        detail::add_to_field(bytes, offsetof(tcp_header, acknowledgment), 0u - shift.sequence, changes);
+    for (std::size_t edge = 0; edge < options.sack_count * std::size_t{2}; ++edge)
+        detail::add_to_field(bytes, sizeof(tcp_header) + options.sack_at + 4 * edge, 0u - shift.sequence, changes);
+    // TSecr is only valid with ACK (RFC 7323 section 3.2); a reset may carry an empty one.
+    if (options.has_timestamps && (packet.tcp().flags & tcp_flag::ack) != 0)
+        detail::add_to_field(bytes, sizeof(tcp_header) + options.timestamps_at + 4, 0u - shift.timestamp, changes);
+}
+
+}  // namespace halfproxy

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSL-1.0
+// A spliced connection's two views of the server's numbers: sequence, SACK edges, timestamps and window scale, mapped in place.
+//
+// Read RFC 9293 section 3.4, RFC 2018 section 3 and RFC 7323 sections 2.2 and 3.2 first.
+#pragma once
+
+#include <halfproxy/translate/rewrite.hpp>
+#include <halfproxy/wire/parse.hpp>
+#include <halfproxy/wire/seq.hpp>
+#include <halfproxy/wire/tcp_options.hpp>
+
+#include <cstdint>
+
+namespace halfproxy {
+
+/// What to add to the server's numbers so that they become what the client was promised. The client's own numbers
+/// reach the server unchanged.
+struct seq_shift {
+    std::uint32_t sequence = 0;   ///< cookie - server's ISN
+    std::uint32_t timestamp = 0;  ///< cookie's TSval - TSval of the server's SYN-ACK
+};
+
+/// Shifts, in units of one bit, from the scale the server announced to the one promised to the client.
+struct window_rescale {
+    std::uint8_t server = 0;
+    std::uint8_t promised = 0;
+
+    /// The 16-bit window in the promised scale: saturating, and an open window never becomes closed by rounding. Where the
+    /// promised scale is the coarser one, the window is rounded down, so the client never sends more than the server granted.
+    [[nodiscard]] constexpr std::uint16_t apply(std::uint16_t window) const noexcept {
+        if (window == 0 || server == promised) return window;
+        std::uint64_t const bytes = std::uint64_t{window} << server;
+        std::uint64_t const units = bytes >> promised;
+        return units == 0 ? std::uint16_t{1} : units > 0xffff ? std::uint16_t{0xffff} : static_cast<std::uint16_t>(units);
+    }
+};
+
+/// From the server's numbers to the client's: SEQ, TSval, window. Windows in SYN segments are left alone.
+void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
+                     header_changes& changes) noexcept;
+
+/// From the client's to the server's: ACK, every SACK edge, TSecr. `options` must be those of `packet`.
+void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift,
+                     header_changes& changes) noexcept;
+
+}  // namespace halfproxy
+
+#include <halfproxy/translate/impl/seq_shift.hpp>
