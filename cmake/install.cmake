@@ -1,2 +1,56 @@
 # SPDX-License-Identifier: BSL-1.0
-# Installation; nothing of it concerns a consumer that uses add_subdirectory.
+# Installation: headers, libraries, the CMake package, one pkg-config file per library, and the tool.
+if(NOT HALFPROXY_INSTALL)
+  return()
+endif()
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+get_property(libraries GLOBAL PROPERTY halfproxy_libraries)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/halfproxy)
+install(TARGETS ${libraries} EXPORT halfproxy-targets FILE_SET HEADERS FILE_SET unverified)
+install(EXPORT halfproxy-targets NAMESPACE halfproxy:: DESTINATION ${package_dir})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/halfproxy-config.cmake.in halfproxy-config.cmake
+                              INSTALL_DESTINATION ${package_dir})
+# Before 1.0 a minor version may break sources.
+write_basic_package_version_file(halfproxy-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/halfproxy-config.cmake ${PROJECT_BINARY_DIR}/halfproxy-config-version.cmake
+        DESTINATION ${package_dir})
+
+file(RELATIVE_PATH prefix_from_here /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+# halfproxy_pkg_config(<name> <description> <libraries> <requires>)
+function(halfproxy_pkg_config name description libs requires)
+  set(cflags "-I\${includedir}")
+  if(name STREQUAL "halfproxy-compiled" AND libs)
+    string(APPEND cflags " -DHALFPROXY_COMPILED")
+  endif()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/halfproxy.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+
+foreach(target IN LISTS libraries)
+  get_target_property(name ${target} EXPORT_NAME)
+  get_target_property(type ${target} TYPE)
+  set(libs "")
+  if(NOT type STREQUAL "INTERFACE_LIBRARY")
+    set(libs "-L\${libdir} -lhalfproxy_${name}")
+  endif()
+  if(name STREQUAL "halfproxy")
+    halfproxy_pkg_config(halfproxy "${PROJECT_DESCRIPTION}" "" "")
+    continue()
+  endif()
+  get_target_property(links ${target} INTERFACE_LINK_LIBRARIES)
+  foreach(link IN LISTS links)
+    if(link MATCHES "^[a-z]+$")
+      string(APPEND libs " -l${link}")
+    elseif(link STREQUAL "Threads::Threads")
+      string(APPEND libs " -pthread")
+    endif()
+  endforeach()
+  halfproxy_pkg_config(halfproxy-${name} "halfproxy: ${name}" "${libs}" "halfproxy = ${PROJECT_VERSION}")
+endforeach()
+
+if(TARGET halfproxy)
+  install(TARGETS halfproxy RUNTIME)
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+// All of the library that needs no operating system. This list, in the order of the layers, is its map.
+#pragma once
+
+// clang-format off: layers stand in order of rank
+#include <halfproxy/core/bytes.hpp>               // byte_view, byte_span
+#include <halfproxy/core/frame.hpp>               // a frame, its side, link type, offloads and verdict
+#include <halfproxy/core/outbox.hpp>              // bounded room for packets the engine originates
+#include <halfproxy/core/random.hpp>              // a seeded generator; no system randomness
+#include <halfproxy/core/time.hpp>                // a clock without now(), stamps and timeouts
+#include <halfproxy/core/verdict.hpp>             // the four verdicts and every drop_reason
+#include <halfproxy/core/version.hpp>             // the version of the library
+
+#include <halfproxy/wire/address.hpp>             // IPv4 and IPv6 addresses and prefixes
+#include <halfproxy/wire/build.hpp>               // SYN-ACK, SYN, ACK and RST, written in place or anew
+#include <halfproxy/wire/checksum.hpp>            // RFC 1071 sums, RFC 1624 updates, partial checksums
+#include <halfproxy/wire/headers.hpp>             // header layouts as they stand on the wire
+#include <halfproxy/wire/parse.hpp>               // a frame to a view of its layers, in one bounded pass
+#include <halfproxy/wire/seq.hpp>                 // sequence positions and distances, modulo 2^32
+#include <halfproxy/wire/tcp_options.hpp>         // a cursor over TCP options, and what they say
+
+#include <halfproxy/io/packet_io.hpp>             // the concept every device models
+#include <halfproxy/io/pcap_file.hpp>             // captures as devices, pcap and pcapng (link halfproxy::pcap)
+
+#include <halfproxy/admit/acl.hpp>                // address and port rules, first match
+#include <halfproxy/admit/guard.hpp>              // when to challenge: off, automatic, always, monitor
+#include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
+#include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
+
+#include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
+#include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
+
+#include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
+// clang-format on
