@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSL-1.0
+// Bodies of run/worker.hpp.
+//
+//   idle --start--> running <--packet, timer-- sleeping
+//                      |  \______both empty______/
+//                    stop
+//                      v
+//                  draining --empty, or time over--> finished --all handlers back--> done
+#pragma once
+
+#include <halfproxy/run/worker.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+
+namespace halfproxy {
+
+namespace worker_detail {
+/// A descriptor that is ready again and again while its port gives nothing (an interface in error) would keep the
+/// processor busy for nothing: after so many times in a row the port is looked at by timer.
+inline constexpr std::uint32_t patience_with_empty_wakes = 16;
+inline constexpr std::chrono::milliseconds port_retry{10};
+}  // namespace worker_detail
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+worker<Io, Engine, Clock, InsideIo>::worker(boost::asio::io_context& context, Io& outside, InsideIo& inside,
+                                            Engine& engine, worker_options const& options, Clock clock)
+    : context_(context), pump_(outside, inside, engine), options_(options), clock_(clock), spin_(options.spin),
+      descriptors_{boost::asio::posix::stream_descriptor{context}, boost::asio::posix::stream_descriptor{context}},
+      timer_(context) {
+    options_.steps_per_visit = std::max(options_.steps_per_visit, 1u);
+    try {
+        descriptors_[0].assign(outside.native_handle());
+        descriptors_[1].assign(inside.native_handle());
+    } catch (...) {  // else the destructor of the first would close what is not ours
+        if (descriptors_[0].is_open()) descriptors_[0].release();
+        throw;
+    }
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+worker<Io, Engine, Clock, InsideIo>::~worker() {
+    for (auto& d : descriptors_)
+        if (d.is_open()) d.release();
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::start(std::function<void()> done) {
+    done_ = std::move(done);
+    phase_ = phase::running;
+    idle_since_ = clock_();
+    leave_to_others();
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::stop() {
+    boost::asio::post(context_, [this] { begin_drain(); });
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::visit() {
+    for (std::uint32_t i = 0; i < options_.steps_per_visit; ++i)
+        if (!step()) return;
+    leave_to_others();
+}
+
+/// One pump step and what follows from it. False when the visit is over.
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+bool worker<Io, Engine, Clock, InsideIo>::step() {
+    time_point const now = clock_();
+    bool const busy = pump_.step(now) != 0;
+    ++counters_.steps;
+    if (phase_ == phase::draining && (!busy || now >= drain_until_)) return finish(now), false;
+    if (busy) {
+        idle_since_ = now;
+        if (woken_by_packet_) spin_.woke_after(slept_for_);
+        woken_by_packet_ = false;
+        empty_wakes_in_row_ = 0;
+        return true;
+    }
+    if (woken_by_packet_) {
+        woken_by_packet_ = false;
+        ++counters_.empty_wakes;
+        ++empty_wakes_in_row_;
+    }
+    if (now - idle_since_ < spin_.budget()) return true;
+    return sleep(now), false;
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::leave_to_others() {
+    ++outstanding_;
+    boost::asio::post(context_, [this] {
+        --outstanding_;
+        visit();
+    });
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::sleep(time_point now) {
+    phase_ = phase::sleeping;
+    slept_at_ = now;
+    ++counters_.sleeps;
+    // Asio re-registers the descriptor with each wait, so a packet that came since the last look wakes us at once.
+    if (empty_wakes_in_row_ < worker_detail::patience_with_empty_wakes)
+        for (std::size_t port = 0; port < armed_.size(); ++port) arm(port);
+    arm_timer(now);
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::arm(std::size_t port) {
+    if (armed_[port]) return;
+    armed_[port] = true;
+    ++outstanding_;
+    descriptors_[port].async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                                  [this, port](boost::system::error_code const& error) { on_ready(port, error); });
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::arm_timer(time_point now) {
+    std::optional<time_point> due = pump_.engine().next_deadline();
+    if (empty_wakes_in_row_ >= worker_detail::patience_with_empty_wakes) {
+        time_point const retry = now + worker_detail::port_retry;
+        due = due ? std::min(*due, retry) : retry;
+    }
+    if (!due || due == timer_due_) return;
+    timer_due_ = due;
+    timer_.expires_after(std::max(*due - now, packet_clock::duration::zero()));  // aborts the wait before it
+    ++outstanding_;
+    timer_.async_wait([this](boost::system::error_code const& error) { on_timer(error); });
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::on_ready(std::size_t port, boost::system::error_code const& error) {
+    armed_[port] = false;
+    one_came_back();
+    if (!error) wake(true);
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::on_timer(boost::system::error_code const& error) {
+    if (!error) timer_due_.reset();  // else a newer wait stands in its place
+    one_came_back();
+    if (!error) wake(false);
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::wake(bool by_packet) {
+    if (phase_ != phase::sleeping) return;
+    phase_ = phase::running;
+    idle_since_ = clock_();
+    woken_by_packet_ = by_packet;
+    slept_for_ = idle_since_ - slept_at_;
+    visit();
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::begin_drain() {
+    if (phase_ == phase::draining || phase_ == phase::finished) return;
+    bool const visit_is_due = phase_ == phase::running;  // its handler is posted already
+    phase_ = phase::draining;
+    drain_until_ = clock_() + options_.drain;
+    if (!visit_is_due) leave_to_others();
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::finish(time_point now) {
+    pump_.advance(now);
+    phase_ = phase::finished;
+    timer_.cancel();
+    for (auto& d : descriptors_) d.cancel();
+    ++outstanding_;  // ourselves: so that `done` is not called from within, before the cancelled handlers are back
+    boost::asio::post(context_, [this] { one_came_back(); });
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::one_came_back() {
+    --outstanding_;
+    if (phase_ == phase::finished && outstanding_ == 0 && done_) {
+        auto const done = std::move(done_);
+        done_ = nullptr;
+        done();
+    }
+}
+
+}  // namespace halfproxy

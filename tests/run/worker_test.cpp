@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: BSL-1.0
+// The worker: sleeps and wakes for packets and timers, shares its io_context, and stops as asked.
+#include <halfproxy/run/worker.hpp>
+
+#include "tests/support/socket_io.hpp"
+#include "tests/support/wire_engine.hpp"
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <doctest/doctest.h>
+#include <fcntl.h>
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+
+using namespace halfproxy;
+using namespace halfproxy::test;
+using namespace std::chrono_literals;
+using bytes = std::vector<std::uint8_t>;
+
+namespace {
+
+/// Two socket ports, an engine and a worker; run_until() drives the io_context until a condition holds, for 5 s at most.
+struct fixture {
+    explicit fixture(worker_options const& options = {}) : worker(context, outside, inside, engine, options) {}
+
+    bool run_until(std::function<bool()> const& condition) {
+        auto const limit = std::chrono::steady_clock::now() + 5s;
+        while (std::chrono::steady_clock::now() < limit) {
+            if (condition()) return true;
+            context.run_one_for(10ms);
+        }
+        return false;
+    }
+    void run_for(std::chrono::milliseconds t) {
+        context.restart();
+        context.run_for(t);
+    }
+
+    boost::asio::io_context context{};
+    socket_io outside{};
+    socket_io inside{};
+    wire_engine engine{};
+    halfproxy::worker<socket_io, wire_engine> worker;
+    int done = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a sleeping worker wakes for a packet on either port") {
+    fixture f;
+    f.worker.start([&] { ++f.done; });
+    REQUIRE(f.run_until([&] { return f.worker.counters().sleeps > 0; }));
+    f.outside.network_sends({1});
+    CHECK(f.run_until([&] { return f.inside.network_gets() == bytes{1}; }));
+    f.inside.network_sends({2});
+    CHECK(f.run_until([&] { return f.outside.network_gets() == bytes{2}; }));
+}
+
+TEST_CASE("what was waiting before start is served") {
+    fixture f;
+    f.outside.network_sends({1});
+    f.worker.start();
+    CHECK(f.run_until([&] { return f.inside.network_gets() == bytes{1}; }));
+}
+
+TEST_CASE("the engine's deadline wakes it though no packet comes") {
+    fixture f;
+    f.engine.deadline = steady_now{}() + 20ms;
+    f.worker.start();
+    CHECK(f.run_until([&] { return f.engine.advances == 1; }));
+    CHECK(f.worker.counters().steps < 100);
+}
+
+TEST_CASE("a deadline that moves nearer while packets flow is kept") {
+    fixture f;
+    f.engine.deadline = steady_now{}() + 1h;
+    f.worker.start();
+    REQUIRE(f.run_until([&] { return f.worker.counters().sleeps > 0; }));
+    f.engine.deadline = steady_now{}() + 20ms;
+    f.outside.network_sends({1});
+    CHECK(f.run_until([&] { return f.engine.advances == 1; }));
+}
+
+TEST_CASE("stop serves what is in flight, runs the timers a last time and completes once") {
+    fixture f;
+    f.worker.start([&] { ++f.done; });
+    for (int i = 0; i < 20; ++i) REQUIRE(f.outside.network_sends({static_cast<std::uint8_t>(i)}));
+    f.worker.stop();
+    f.worker.stop();
+    f.context.run_for(5s);
+    CHECK(f.context.stopped());  // no handler is left
+    CHECK(f.done == 1);
+    CHECK(f.engine.from_outside == 20);
+    CHECK(f.engine.advances == 1);
+}
+
+TEST_CASE("stop ends a sleep at once, and a worker that never started") {
+    for (bool const started : {true, false}) {
+        fixture f;
+        if (started) {
+            f.worker.start([&] { ++f.done; });
+            REQUIRE(f.run_until([&] { return f.worker.counters().sleeps > 0; }));
+        }
+        f.worker.stop();
+        f.context.restart();
+        f.context.run_for(5s);
+        CHECK(f.context.stopped());
+        CHECK(f.done == (started ? 1 : 0));
+    }
+}
+
+TEST_CASE("a drain under endless load ends when its time is over") {
+    fixture f({.drain = 30ms});
+    // Every frame is answered to the port it came from, and the network sends it again at once.
+    f.worker.start([&] { ++f.done; });
+    f.outside.network_sends({wire_engine::reply_to_it});
+    std::function<void()> const echo = [&] {
+        if (f.done != 0) return;
+        if (bytes const got = f.outside.network_gets(); !got.empty()) f.outside.network_sends(got);
+        boost::asio::post(f.context, echo);
+    };
+    echo();
+    f.run_until([&] { return f.engine.from_outside > 100; });
+    auto const begin = std::chrono::steady_clock::now();
+    f.worker.stop();
+    CHECK(f.run_until([&] { return f.done == 1; }));
+    CHECK(std::chrono::steady_clock::now() - begin < 2s);
+}
+
+TEST_CASE("a signal's handler stops it") {
+    fixture f;
+    boost::asio::signal_set signals(f.context, SIGUSR1);
+    signals.async_wait([&](boost::system::error_code const&, int) { f.worker.stop(); });
+    f.worker.start([&] { ++f.done; });
+    std::raise(SIGUSR1);
+    CHECK(f.run_until([&] { return f.done == 1; }));
+}
+
+TEST_CASE("other handlers of the io_context get their turn while packets keep coming") {
+    fixture f;
+    f.worker.start();
+    int ticks = 0;
+    std::function<void()> const tick = [&] {
+        f.outside.network_sends({1});
+        f.inside.network_gets();
+        if (++ticks < 200) boost::asio::post(f.context, tick);
+    };
+    tick();
+    CHECK(f.run_until([&] { return ticks == 200; }));
+}
+
+TEST_CASE("a worker without packets does nothing") {
+    fixture f;
+    f.worker.start();
+    f.run_for(100ms);
+    CHECK(f.worker.counters().steps <= 4);
+}
+
+TEST_CASE("with light load it sleeps between packets and does not spin") {
+    fixture f;
+    f.worker.start();
+    for (int i = 0; i < 20; ++i) {
+        f.outside.network_sends({1});
+        f.run_for(5ms);
+    }
+    CHECK(f.engine.from_outside == 20);
+    CHECK(f.worker.counters().steps < 20 * 10);
+}
+
+TEST_CASE("a descriptor that is ready for nothing does not keep the processor busy") {
+    fixture f;
+    f.outside.muted = true;
+    f.outside.network_sends({1});
+    f.worker.start();
+    f.run_for(100ms);
+    CHECK(f.worker.counters().steps < 100);
+    CHECK(f.worker.counters().empty_wakes >= 16);
+    f.outside.muted = false;  // the device has recovered: its packet comes through, and readiness counts again
+    CHECK(f.run_until([&] { return f.inside.network_gets() == bytes{1}; }));
+}
+
+TEST_CASE("the descriptors stay open when the worker goes") {
+    socket_io outside;
+    socket_io inside;
+    wire_engine engine;
+    boost::asio::io_context context;
+    { halfproxy::worker<socket_io, wire_engine> w(context, outside, inside, engine); }
+    CHECK(fcntl(outside.native_handle(), F_GETFD) >= 0);
+    CHECK(fcntl(inside.native_handle(), F_GETFD) >= 0);
+}
+
+TEST_CASE("a descriptor that cannot be watched is an error, and the other one stays open") {
+    struct closed_io : socket_io {
+        [[nodiscard]] int native_handle() const noexcept { return -1; }
+    };
+    socket_io outside;
+    closed_io inside;
+    wire_engine engine;
+    boost::asio::io_context context;
+    using mixed_worker = halfproxy::worker<socket_io, wire_engine, steady_now, closed_io>;
+    CHECK_THROWS_AS(mixed_worker(context, outside, inside, engine), boost::system::system_error);
+    CHECK(fcntl(outside.native_handle(), F_GETFD) >= 0);
+}
