@@ -19,8 +19,12 @@
 #include <halfproxy/wire/seq.hpp>                 // sequence positions and distances, modulo 2^32
 #include <halfproxy/wire/tcp_options.hpp>         // a cursor over TCP options, and what they say
 
+#include <halfproxy/io/fault.hpp>                 // a bad wire before any device: loss, delay, reordering, by seed
+#include <halfproxy/io/memory.hpp>                // a device in memory, for tests and lessons
 #include <halfproxy/io/packet_io.hpp>             // the concept every device models
-#include <halfproxy/io/pcap_file.hpp>             // captures as devices, pcap and pcapng (link halfproxy::pcap)
+#include <halfproxy/io/pcap_file.hpp>             // captures read and written, pcap and pcapng (files: link halfproxy::pcap)
+#include <halfproxy/io/pcap_io.hpp>               // captures as devices
+#include <halfproxy/io/trace.hpp>                 // a device that records its traffic to pcapng
 
 #include <halfproxy/admit/acl.hpp>                // address and port rules, first match
 #include <halfproxy/admit/guard.hpp>              // when to challenge: off, automatic, always, monitor

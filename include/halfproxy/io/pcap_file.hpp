@@ -181,7 +181,7 @@ struct memory_sink {
 };
 
 /// A whole file's bytes, mapped where that is possible and read otherwise (a pipe). The file must not shrink meanwhile.
-/// Compiled: link halfproxy::compiled.
+/// Compiled: link halfproxy::pcap.
 class capture_file {
   public:
     capture_file() noexcept = default;
@@ -205,7 +205,7 @@ class capture_file {
 };
 
 /// A byte_sink that is a file, created or emptied. Buffered; what the destructor cannot write is lost silently, so call
-/// close() to know. Compiled: link halfproxy::compiled.
+/// close() to know. Compiled: link halfproxy::pcap.
 class file_sink {
   public:
     /// "-" is the standard output. Throws std::system_error whose text names the path.
