@@ -11,6 +11,7 @@ LAB_CLIENT4=10.77.0.1 LAB_SERVER4=10.77.0.2
 LAB_CLIENT6=fd77::1 LAB_SERVER6=fd77::2
 LAB_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 HALFPROXY_BIN=${HALFPROXY_BIN:-$LAB_ROOT/build/bin/halfproxy}
+SYN_FLOOD_BIN=${SYN_FLOOD_BIN:-$(dirname "$HALFPROXY_BIN")/../tests/syn_flood}
 LAB_PIDS=()
 
 lab_skip() { echo "SKIP: $*"; exit 77; }
@@ -152,6 +153,17 @@ lab_file() {
     mkdir -p "$LAB_DIR/www"
     head -c "$2" /dev/urandom > "$LAB_DIR/www/$1"
     sha256sum < "$LAB_DIR/www/$1"
+}
+
+# lab_mac NAMESPACE INTERFACE: its link address.
+lab_mac() { lab_in "$1" ip -o link show "$2" | sed 's/.*link\/ether \([^ ]*\).*/\1/'; }
+
+# lab_flood NAME FLAGS...: floods the server's port 80 from the client in the background; JSON in LAB_DIR/NAME.out.
+lab_flood() {
+    local name=$1
+    shift
+    [ -x "$SYN_FLOOD_BIN" ] || lab_skip "$SYN_FLOOD_BIN is not built"
+    lab_spawn client "$name" "$SYN_FLOOD_BIN" --interface c0 --to-mac "$(lab_mac server s0)" --to "$LAB_SERVER4" "$@"
 }
 
 # lab_pass: the last line of a test that got this far.
