@@ -19,12 +19,12 @@
 #include <halfproxy/wire/seq.hpp>                 // sequence positions and distances, modulo 2^32
 #include <halfproxy/wire/tcp_options.hpp>         // a cursor over TCP options, and what they say
 
-#include <halfproxy/io/fault.hpp>                 // a bad wire before any device: loss, delay, reordering, by seed
+#include <halfproxy/io/fault.hpp>                 // a decorator that drops, repeats, reorders, delays, corrupts by seed
 #include <halfproxy/io/memory.hpp>                // a device in memory, for tests and lessons
 #include <halfproxy/io/packet_io.hpp>             // the concept every device models
-#include <halfproxy/io/pcap_file.hpp>             // captures read and written, pcap and pcapng (files: link halfproxy::pcap)
-#include <halfproxy/io/pcap_io.hpp>               // captures as devices
-#include <halfproxy/io/trace.hpp>                 // a device that records its traffic to pcapng
+#include <halfproxy/io/pcap_file.hpp>             // reading and writing pcap and pcapng (link halfproxy::pcap)
+#include <halfproxy/io/pcap_io.hpp>               // captures as devices, received from and transmitted to (link halfproxy::pcap)
+#include <halfproxy/io/trace.hpp>                 // a decorator that writes what passes to a capture (link halfproxy::pcap)
 
 #include <halfproxy/admit/acl.hpp>                // address and port rules, first match
 #include <halfproxy/admit/guard.hpp>              // when to challenge: off, automatic, always, monitor
@@ -32,7 +32,14 @@
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
 
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
+#include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
+#include <halfproxy/track/tcp_tracker.hpp>        // TCP states and windows
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
+#include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
+
+#include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
+#include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
+#include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
 // clang-format on

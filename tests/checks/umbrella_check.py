@@ -4,6 +4,8 @@ import os
 import re
 import sys
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 FOLDERS = ["core", "wire", "io", "admit", "track", "translate", "balance", "inspect", "engine"]
 # Needs an operating system, or a library that the core does not bring.
 NOT_CORE = re.compile(r"^io/(af_packet|af_xdp|pcap_live)|_format\.hpp$")
@@ -19,7 +21,7 @@ def public_headers(include):
 
 
 def main():
-    include = os.path.join(os.environ["HALFPROXY_SOURCE_DIR"], "include", "halfproxy")
+    include = os.path.join(ROOT, "include", "halfproxy")
     with open(os.path.join(include, "halfproxy.hpp"), encoding="utf-8") as file:
         lines = re.findall(r"^#include <halfproxy/([^>]+)>(.*)$", file.read(), re.MULTILINE)
     wanted, listed = list(public_headers(include)), [path for path, _ in lines]
