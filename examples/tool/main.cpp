@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 // The program `halfproxy`: its command line, and the exit code of what went wrong.
+#include "choices.hpp"
 #include "commands.hpp"
 
-#include <CLI/CLI.hpp>
+#include <halfproxy/core/version.hpp>
+
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <string>
-#include <utility>
-#include <vector>
-
-#ifndef HALFPROXY_VERSION
-#error "HALFPROXY_VERSION comes from the project's version in CMakeLists.txt"
-#endif
 
 namespace {
 
@@ -24,27 +21,15 @@ using namespace halfproxy::tool;
 /// Runs the chosen subcommand once the whole command line is known to be right.
 using action = std::function<int()>;
 
-template <class Value>
-using choices = std::vector<std::pair<std::string, Value>>;
-
-choices<row_format> const row_formats{{"tsv", row_format::tsv}, {"json", row_format::json}};
-choices<io_backend> const io_backends{{"af_packet", io_backend::af_packet}, {"af_xdp", io_backend::af_xdp}};
-choices<guard_mode> const guard_modes{{"off", guard_mode::off},
-                                      {"auto", guard_mode::automatic},
-                                      {"always", guard_mode::always},
-                                      {"monitor", guard_mode::monitor}};
-
-/// An option that takes exactly one of the names. CLI11's own transformer would take the enumeration's numbers too.
+/// An option that takes exactly one of an enumeration's names. CLI11's own transformer would take its numbers too.
 template <class Value, class Target>
-void add_choice(CLI::App& sub, char const* flag, char const* what, choices<Value> const& values, Target& target) {
-    std::string names;
-    for (auto const& [name, value] : values) names += (names.empty() ? "" : "|") + name;
-    auto const take = [&values, &target, flag, names](std::string const& text) {
-        for (auto const& [name, value] : values)
-            if (name == text) return void(target = value);
-        throw CLI::ValidationError(flag, "'" + text + "' is none of " + names);
+void add_choice(CLI::App& sub, char const* flag, char const* what, Target& target) {
+    auto const take = [&target, flag](std::string const& text) {
+        auto const value = value_of<Value>(text);
+        if (!value) throw CLI::ValidationError(flag, "'" + text + "' is none of " + names_of<Value>());
+        target = *value;
     };
-    sub.add_option_function<std::string>(flag, take, what)->type_name(names);
+    sub.add_option_function<std::string>(flag, take, what)->type_name(names_of<Value>());
 }
 
 void add_inline(CLI::App& app, inline_options& o, action& chosen) {
@@ -52,13 +37,11 @@ void add_inline(CLI::App& app, inline_options& o, action& chosen) {
     sub->add_option("--outside", o.outside, "Interface clients come from")->type_name("IF");
     sub->add_option("--inside", o.inside, "Interface the servers are behind")->type_name("IF");
     sub->add_option("--config", o.config, "Configuration (TOML); flags override it")->type_name("FILE");
-    add_choice(*sub, "--guard", "When a client must answer a SYN cookie first", guard_modes, o.guard);
-    add_choice(*sub, "--io", "How packets come and go", io_backends, o.io);
+    add_choice<guard_mode>(*sub, "--guard", "When a client must answer a SYN cookie first", o.guard);
+    add_choice<io_backend>(*sub, "--io", "How packets come and go", o.io);
     sub->add_option("--shards", o.shards, "Engines, each on its own thread")->type_name("N")->check(CLI::Range(1, 256));
     sub->add_option("--report", o.report, "Write the final report there (JSON)")->type_name("FILE.json");
-    sub->add_option("--duration", o.duration, "End after so many seconds")
-        ->type_name("S")
-        ->check(CLI::Range(0.0, 1e9));
+    sub->add_option("--duration", o.duration, "End after so many seconds")->type_name("S")->check(CLI::Range(0.0, 1e9));
     sub->callback([&] { chosen = [&] { return run_inline(o); }; });
 }
 
@@ -81,7 +64,7 @@ void add_listing(CLI::App& app, char const* name, char const* what, Options& o, 
                  action& chosen) {
     CLI::App* sub = app.add_subcommand(name, what);
     sub->add_option("--in", o.in, "Capture to read (pcap, pcapng)")->type_name("CAPTURE")->required();
-    add_choice(*sub, "--format", "How rows are written; tsv unless told", row_formats, o.format);
+    add_choice<row_format>(*sub, "--format", "How rows are written; tsv unless told", o.format);
     sub->callback([&o, run, &chosen] { chosen = [&o, run] { return run(o); }; });
 }
 

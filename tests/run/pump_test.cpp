@@ -134,7 +134,9 @@ TEST_CASE("the two ports may be of different types") {
     struct counting_sink {
         std::size_t taken = 0;
         std::size_t receive(std::span<frame>) noexcept { return 0; }
-        std::size_t transmit(std::span<tx_frame const> frames) noexcept { return taken += frames.size(), frames.size(); }
+        std::size_t transmit(std::span<tx_frame const> frames) noexcept {
+            return taken += frames.size(), frames.size();
+        }
         [[nodiscard]] io_capabilities capabilities() const noexcept { return {}; }
     };
     queue_io outside;

@@ -5,10 +5,10 @@
 #include "tests/support/socket_io.hpp"
 #include "tests/support/wire_engine.hpp"
 
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
 #include <csignal>

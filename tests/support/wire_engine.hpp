@@ -59,17 +59,17 @@ class wire_engine {
 
     static void act(frame& f, outbox& out) noexcept {
         switch (f.length == 0 ? std::uint8_t{0} : f.data[0]) {
-        case reply_to_it: f.outcome = verdict::reply; break;
-        case hold_it: f.outcome = verdict::hold; break;
-        case drop_it:
-            f.outcome = verdict::drop;
-            f.reason = drop_reason::rule_denied;
-            break;
-        case originate_to_both:
-            push(side::outside, out);
-            push(side::inside, out);
-            break;
-        default: break;
+            case reply_to_it: f.outcome = verdict::reply; break;
+            case hold_it: f.outcome = verdict::hold; break;
+            case drop_it:
+                f.outcome = verdict::drop;
+                f.reason = drop_reason::rule_denied;
+                break;
+            case originate_to_both:
+                push(side::outside, out);
+                push(side::inside, out);
+                break;
+            default: break;
         }
     }
 };

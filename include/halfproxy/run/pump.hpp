@@ -23,10 +23,14 @@ inline constexpr std::size_t pump_burst = 64;
 /// What a pump needs of an engine. Models: engine<Policies> (engine/engine.hpp), the pass-through engine of
 /// tests/support/wire_engine.hpp.
 template <class T>
-concept packet_engine = requires(T& engine, T const& const_engine, std::span<frame> burst, time_point now, outbox& out) {
-    { engine.process(burst, now, out) } noexcept;
-    { engine.advance(now, out) } noexcept;
-    { const_engine.next_deadline() } noexcept -> std::same_as<std::optional<time_point>>;
+concept packet_engine = requires(T& engine, T const& const_engine, std::span<frame> burst, time_point now,
+                                 outbox& out) {
+    { engine.process(burst, now, out) }
+    noexcept;
+    { engine.advance(now, out) }
+    noexcept;
+    { const_engine.next_deadline() }
+    noexcept->std::same_as<std::optional<time_point>>;
 };
 
 /// What one port gave and took. `not_taken` frames were due to leave through the port, which had no room: they are lost.
@@ -42,7 +46,9 @@ template <packet_io Io, packet_engine Engine, packet_io InsideIo = Io>
 class pump {
   public:
     pump(Io& outside, InsideIo& inside, Engine& engine)
-        : outside_(outside), inside_(inside), engine_(engine),
+        : outside_(outside),
+          inside_(inside),
+          engine_(engine),
           outbox_(std::max(pump_burst * outbox_per_packet, outbox_per_advance)) {}
 
     /// Takes at most one burst from each port, beginning with the other one than last time, sends what comes of it, then

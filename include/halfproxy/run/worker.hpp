@@ -23,8 +23,8 @@ namespace halfproxy {
 /// The system's steady clock as the packets' time.
 struct steady_now {
     [[nodiscard]] time_point operator()() const noexcept {
-        return time_point{std::chrono::duration_cast<packet_clock::duration>(
-            std::chrono::steady_clock::now().time_since_epoch())};
+        return time_point{
+            std::chrono::duration_cast<packet_clock::duration>(std::chrono::steady_clock::now().time_since_epoch())};
     }
 };
 

@@ -26,7 +26,11 @@ inline constexpr std::chrono::milliseconds port_retry{10};
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
 worker<Io, Engine, Clock, InsideIo>::worker(boost::asio::io_context& context, Io& outside, InsideIo& inside,
                                             Engine& engine, worker_options const& options, Clock clock)
-    : context_(context), pump_(outside, inside, engine), options_(options), clock_(clock), spin_(options.spin),
+    : context_(context),
+      pump_(outside, inside, engine),
+      options_(options),
+      clock_(clock),
+      spin_(options.spin),
       descriptors_{boost::asio::posix::stream_descriptor{context}, boost::asio::posix::stream_descriptor{context}},
       timer_(context) {
     options_.steps_per_visit = std::max(options_.steps_per_visit, 1u);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSL-1.0
+// The words that stand for enumerators, on the command line and in the configuration alike.
+#pragma once
+
+#include "commands.hpp"
+#include "tool_config.hpp"
+
+#include <halfproxy/admit/acl.hpp>
+#include <halfproxy/engine/config.hpp>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace halfproxy::tool {
+
+template <class Value>
+struct choice {
+    std::string_view name;
+    Value value;
+};
+
+/// Found by overload on the enumeration, so that a key's type alone decides its words.
+constexpr auto choices_of(row_format) {
+    return std::to_array<choice<row_format>>({{"tsv", row_format::tsv}, {"json", row_format::json}});
+}
+constexpr auto choices_of(io_backend) {
+    return std::to_array<choice<io_backend>>({{"af_packet", io_backend::af_packet}, {"af_xdp", io_backend::af_xdp}});
+}
+constexpr auto choices_of(guard_mode) {
+    return std::to_array<choice<guard_mode>>({{"off", guard_mode::off},
+                                              {"auto", guard_mode::automatic},
+                                              {"always", guard_mode::always},
+                                              {"monitor", guard_mode::monitor}});
+}
+constexpr auto choices_of(timeout_preset) {
+    return std::to_array<choice<timeout_preset>>(
+        {{"firewall", timeout_preset::firewall}, {"adc", timeout_preset::adc}});
+}
+constexpr auto choices_of(deployment) {
+    return std::to_array<choice<deployment>>({{"bridge", deployment::bridge}, {"routed", deployment::routed}});
+}
+constexpr auto choices_of(strictness) {
+    return std::to_array<choice<strictness>>(
+        {{"off", strictness::off}, {"loose", strictness::loose}, {"strict", strictness::strict}});
+}
+constexpr auto choices_of(pickup) {
+    return std::to_array<choice<pickup>>(
+        {{"syn_only", pickup::syn_only}, {"data_only", pickup::data_only}, {"any", pickup::any}});
+}
+constexpr auto choices_of(malformed_policy) {
+    return std::to_array<choice<malformed_policy>>(
+        {{"drop", malformed_policy::drop}, {"pass", malformed_policy::pass}});
+}
+constexpr auto choices_of(fragment_policy) {
+    return std::to_array<choice<fragment_policy>>({{"pass", fragment_policy::pass}, {"drop", fragment_policy::drop}});
+}
+constexpr auto choices_of(rule_action) {
+    return std::to_array<choice<rule_action>>({{"allow", rule_action::allow},
+                                               {"deny", rule_action::deny},
+                                               {"reset", rule_action::reset},
+                                               {"fast", rule_action::fast}});
+}
+
+template <class Value>
+[[nodiscard]] std::optional<Value> value_of(std::string_view name) {
+    for (auto const& c : choices_of(Value{}))
+        if (c.name == name) return c.value;
+    return std::nullopt;
+}
+
+template <class Value>
+[[nodiscard]] std::string_view name_of(Value value) {
+    for (auto const& c : choices_of(Value{}))
+        if (c.value == value) return c.name;
+    return {};
+}
+
+/// "off|auto|always|monitor"
+template <class Value>
+[[nodiscard]] std::string names_of() {
+    std::string names;
+    for (auto const& c : choices_of(Value{})) (names += names.empty() ? "" : "|") += c.name;
+    return names;
+}
+
+}  // namespace halfproxy::tool

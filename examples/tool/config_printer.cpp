@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSL-1.0
+// From a configuration to TOML that reads back to the same.
+#include "choices.hpp"
+#include "config_schema.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace halfproxy::tool {
+namespace {
+
+/// A TOML basic string: quotes, backslashes and control characters escaped.
+std::string toml_string(std::string_view text) {
+    std::string out = "\"";
+    for (char const c : text) {
+        auto const byte = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\')
+            (out += '\\') += c;
+        else if (byte < 0x20 || byte == 0x7f)
+            out += fmt::format("\\u{:04X}", byte);
+        else
+            out += c;
+    }
+    return out += '"';
+}
+
+/// The schema's visitor that writes every key with its value.
+class config_printer {
+  public:
+    template <class Enum>
+    void choice(std::string_view key, Enum value, presence = presence::optional) {
+        line(key, toml_string(name_of(value)));
+    }
+    template <class Number>
+    void number(std::string_view key, Number value, std::uint32_t, std::uint32_t) {
+        line(key, std::to_string(value));
+    }
+    void preset(std::string_view key, tool_config const& config) { choice(key, config.preset); }
+    void flag(std::string_view key, bool value) { line(key, value ? "true" : "false"); }
+    void text(std::string_view key, std::string const& value) {
+        if (!value.empty()) line(key, toml_string(value));
+    }
+    void seconds(std::string_view key, timeout_ms value, std::uint32_t, std::uint32_t) {
+        line(key, seconds_text(value));
+    }
+    void timeout(std::string_view key, timeout_ms value) {
+        line(key, value == never ? "\"never\"" : seconds_text(value));
+    }
+    void prefix(std::string_view key, ip_prefix const& value) { line(key, toml_string(to_text(value))); }
+    void prefixes(std::string_view key, std::vector<ip_prefix> const& values) {
+        std::vector<std::string> items;
+        for (ip_prefix const& value : values) items.push_back(toml_string(to_text(value)));
+        line(key, fmt::format("[{}]", fmt::join(items, ", ")));
+    }
+    void protocol(std::string_view key, std::optional<std::uint8_t> const& value) {
+        line(key, toml_string(to_text(value)));
+    }
+    void ports(std::string_view key, port_range const& value) { line(key, toml_string(to_text(value))); }
+    void secret(tool_config const& config) {
+        if (config.secret_file)
+            line("secret_file", toml_string(*config.secret_file));
+        else
+            text_ += config.secret_given ? "# secret is set; it is not shown\n"
+                                         : "# secret: none given, a random one at each start\n";
+    }
+    void unavailable(std::string_view) {}
+    void require(bool, std::string_view, std::string_view) {}
+
+    template <class Describe>
+    void section(std::string_view key, Describe describe) {
+        text_ += fmt::format("\n[{}]\n", key);
+        describe(*this);
+    }
+    template <class Item, class Describe>
+    void tables(std::string_view key, std::vector<Item>& items, Describe describe) {
+        for (Item& item : items) {
+            text_ += fmt::format("\n[[{}]]\n", key);
+            describe(*this, item);
+        }
+    }
+
+    [[nodiscard]] std::string take() && { return std::move(text_); }
+
+  private:
+    void line(std::string_view key, std::string_view value) {
+        fmt::format_to(std::back_inserter(text_), "{} = {}\n", key, value);
+    }
+
+    std::string text_{};
+};
+
+}  // namespace
+
+std::string config_text(tool_config const& config) {
+    config_printer printer;
+    tool_config copy = config;  // the schema speaks of variables, for the reader's sake
+    describe(printer, copy);
+    return std::move(printer).take();
+}
+
+}  // namespace halfproxy::tool

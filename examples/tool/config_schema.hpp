@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+// Every key of the configuration with its range, once: the reader and the printer both visit this list.
+#pragma once
+
+#include "config_values.hpp"
+#include "tool_config.hpp"
+
+#include <halfproxy/wire/tcp_options.hpp>
+
+namespace halfproxy::tool {
+
+/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, prefix, prefixes, protocol, ports; and
+/// section, tables, unavailable and require. See config_reader and config_printer.
+
+template <class Visitor>
+void describe_io(Visitor& v, io_settings& io) {
+    v.text("outside", io.outside);
+    v.text("inside", io.inside);
+    v.choice("backend", io.backend);
+    v.choice("mode", io.mode);
+    v.require(io.mode == deployment::bridge, "mode", "\"routed\" is not available in this version; use \"bridge\"");
+    v.number("shards", io.shards, 1, 256);
+    v.number("ring_slots", io.ring_slots, 16, 65'536);
+    v.number("ring_slot_bytes", io.ring_slot_bytes, 66'048, 1u << 20);
+    v.require(io.ring_slot_bytes % 64 == 0, "ring_slot_bytes", "must be a multiple of 64");
+    v.number("send_buffer_bytes", io.send_buffer_bytes, 65'536, 1u << 30);
+    v.flag("promiscuous", io.promiscuous);
+    v.flag("bypass_qdisc", io.bypass_qdisc);
+    v.number("spin_us", io.spin_us, 0, 1'000'000);
+    v.number("drain_ms", io.drain_ms, 0, 60'000);
+    v.unavailable("address");
+}
+
+template <class Visitor>
+void describe_promise(Visitor& v, backend_promise& promise) {
+    v.number("mss", promise.mss_v4, 88, 65'495);
+    v.number("mss6", promise.mss_v6, 88, 65'515);
+    v.number("window_scale", promise.window_scale, 0, max_window_scale);
+    v.flag("sack", promise.sack);
+    v.flag("timestamps", promise.timestamps);
+    v.flag("ecn", promise.ecn);
+}
+
+template <class Visitor>
+void describe_guard(Visitor& v, tool_config& config) {
+    guard_config& guard = config.engine.guard;
+    v.choice("mode", guard.mode);
+    v.number("half_open_on", guard.half_open_on, 1, 1'000'000'000);
+    v.number("half_open_off", guard.half_open_off, 0, 1'000'000'000);
+    v.require(guard.half_open_off <= guard.half_open_on, "half_open_off", "must be at most half_open_on");
+    v.seconds("min_active_s", guard.min_active, 0, 86'400);
+    v.seconds("grace_s", guard.grace, 0, 86'400);
+    v.seconds("rotate_s", guard.key_rotation, 1, 3'600);
+    v.secret(config);
+    v.prefixes("allow", guard.allow);
+    describe_promise(v, config.engine.promise);
+    v.unavailable("method");
+    v.unavailable("exempt_s");
+}
+
+template <class Visitor>
+void describe_tracking(Visitor& v, tracking_config& tracking) {
+    v.choice("strictness", tracking.strictness);
+    v.choice("pickup", tracking.pickup);
+}
+
+template <class Visitor>
+void describe_timeouts(Visitor& v, flow_timeouts& t) {
+    v.timeout("syn_sent", t.syn_sent);
+    v.timeout("syn_received", t.syn_received);
+    v.timeout("established", t.established);
+    v.timeout("half_closed", t.half_closed);
+    v.timeout("last_ack", t.last_ack);
+    v.timeout("time_wait", t.time_wait);
+    v.timeout("closed", t.closed);
+    v.timeout("unacknowledged", t.unacknowledged);
+    v.timeout("retransmitting", t.retransmitting);
+    v.timeout("datagram_new", t.datagram_new);
+    v.timeout("datagram_replied", t.datagram_replied);
+}
+
+template <class Visitor>
+void describe_limits(Visitor& v, limits_config& limits) {
+    v.number("flows_v4", limits.flows_v4, 0, 1u << 27);
+    v.number("flows_v6", limits.flows_v6, 0, 1u << 27);
+    v.number("handshakes", limits.handshakes, 1, 1u << 24);
+}
+
+template <class Visitor>
+void describe_normalize(Visitor& v, normalize_config& normalize) {
+    v.choice("malformed", normalize.malformed);
+    v.choice("fragments", normalize.fragments);
+    v.flag("verify_checksums", normalize.verify_checksums);
+}
+
+template <class Visitor>
+void describe_rule(Visitor& v, acl_rule& rule) {
+    v.choice("action", rule.action, presence::required);
+    v.prefix("from", rule.from);
+    v.prefix("to", rule.to);
+    v.require(same_family(rule.from, rule.to), "to", "is of another address family than `from`: nothing could match");
+    v.protocol("proto", rule.protocol);
+    v.ports("ports", rule.ports);
+    v.require(is_every_port(rule.ports) || has_ports(rule.protocol), "ports", "need proto = \"tcp\" or \"udp\"");
+    v.unavailable("server_name");
+}
+
+/// In this order, for the preset decides what timeouts begin with.
+template <class Visitor>
+void describe(Visitor& v, tool_config& config) {
+    engine_config& engine = config.engine;
+    v.preset("preset", config);
+    v.section("io", [&](auto& s) { describe_io(s, config.io); });
+    v.section("guard", [&](auto& s) { describe_guard(s, config); });
+    v.section("tracking", [&](auto& s) { describe_tracking(s, engine.tracking); });
+    v.section("timeouts", [&](auto& s) { describe_timeouts(s, engine.timeouts); });
+    v.section("limits", [&](auto& s) { describe_limits(s, engine.limits); });
+    v.section("normalize", [&](auto& s) { describe_normalize(s, engine.normalize); });
+    v.tables("rule", engine.rules, [](auto& s, acl_rule& rule) { describe_rule(s, rule); });
+    v.unavailable("metrics");
+    v.unavailable("snat");
+    v.unavailable("service");
+}
+
+}  // namespace halfproxy::tool

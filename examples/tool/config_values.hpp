@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+// Configuration values as text: prefixes, ports, protocols, seconds, secrets.
+#pragma once
+
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/engine/config.hpp>
+#include <halfproxy/wire/address.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace halfproxy::tool {
+
+enum class presence : std::uint8_t { optional, required };
+
+/// The longest time a record's stamps can express, with room for the wheel: 24 days.
+inline constexpr std::uint32_t longest_timeout_s = 2'073'600;
+
+/// The parsers throw std::invalid_argument with half a sentence: "is no address", "has bits set behind its length; ...".
+
+/// "any", "192.0.2.0/24", "2001:db8::1"
+[[nodiscard]] ip_prefix parse_prefix(std::string_view text);
+[[nodiscard]] std::string to_text(ip_prefix const& prefix);
+
+/// "any", "80", "1024-65535"
+[[nodiscard]] port_range parse_ports(std::string_view text);
+[[nodiscard]] std::string to_text(port_range const& ports);
+
+/// "any", "tcp", "udp", "icmp", "icmpv6" or an IP protocol number
+[[nodiscard]] std::optional<std::uint8_t> parse_protocol(std::string_view text);
+[[nodiscard]] std::string to_text(std::optional<std::uint8_t> const& protocol);
+
+/// 32 hexadecimal digits
+[[nodiscard]] secret_key parse_secret(std::string_view text);
+
+/// "30", "0.25"
+[[nodiscard]] std::string seconds_text(timeout_ms milliseconds);
+
+[[nodiscard]] bool same_family(ip_prefix const& a, ip_prefix const& b) noexcept;
+[[nodiscard]] bool has_ports(std::optional<std::uint8_t> const& protocol) noexcept;
+[[nodiscard]] bool is_every_port(port_range const& ports) noexcept;
+
+}  // namespace halfproxy::tool

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a configuration file says: the engine's configuration and what the tool itself needs.
+#pragma once
+
+#include "commands.hpp"
+
+#include <halfproxy/engine/config.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace halfproxy::tool {
+
+enum class timeout_preset : std::uint8_t { firewall, adc };
+enum class deployment : std::uint8_t { bridge, routed };
+
+struct io_settings {
+    std::string outside{};
+    std::string inside{};
+    io_backend backend = io_backend::af_packet;
+    deployment mode = deployment::bridge;
+    std::uint32_t shards = 1;
+    std::uint32_t ring_slots = 512;
+    std::uint32_t ring_slot_bytes = 67'648;
+    std::uint32_t send_buffer_bytes = 4u << 20;
+    bool promiscuous = true;
+    bool bypass_qdisc = true;
+    std::uint32_t spin_us = 50;
+    std::uint32_t drain_ms = 200;
+};
+
+struct tool_config {
+    timeout_preset preset = timeout_preset::firewall;
+    io_settings io{};
+    engine_config engine{};  ///< its secret is all zero when the file gives none
+    std::optional<std::string> secret_file{};
+    bool secret_given = false;  ///< in the file itself or through secret_file
+};
+
+/// Reads and validates. Throws usage_error whose text is "FILE:LINE: KEY: what is wrong and what would be right".
+[[nodiscard]] tool_config load_config(std::filesystem::path const& file);
+
+/// The configuration as TOML that load_config() reads to the same, but for the secret, which is never written.
+[[nodiscard]] std::string config_text(tool_config const& config);
+
+}  // namespace halfproxy::tool
