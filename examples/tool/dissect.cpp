@@ -2,6 +2,8 @@
 // halfproxy dissect: reads a capture, writes a row per packet.
 #include "dissect.hpp"
 
+#include "capture_source.hpp"
+
 #include <halfproxy/wire/checksum.hpp>
 #include <halfproxy/wire/parse.hpp>
 #include <halfproxy/wire/tcp_options.hpp>
