@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: BSL-1.0
+// The AF_PACKET port against a kernel of plain memory: what a wire does seldom, here as often as wanted.
+#include <halfproxy/io/af_packet.hpp>
+
+#include "tests/support/packet_calls.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <numeric>
+#include <utility>
+
+using namespace halfproxy;
+using namespace halfproxy::test;
+
+namespace {
+
+using port = basic_af_packet_io<packet_calls>;
+using bytes = std::vector<std::uint8_t>;
+
+af_packet_options small_ring() {
+    af_packet_options out;
+    out.interface = "eth0";
+    out.slots = 31;
+    out.transmit_tries = 4;
+    return out;
+}
+
+struct fixture {
+    packet_kernel kernel{};
+    port io{small_ring(), packet_calls{&kernel}};
+    std::array<frame, 64> frames{};
+
+    std::size_t transmit(std::vector<bytes> const& content) {
+        std::vector<tx_frame> out;
+        for (bytes const& each : content) out.push_back({each, {}});
+        return io.transmit(out);
+    }
+};
+
+bytes numbered(std::size_t length) {
+    bytes out(length);
+    std::iota(out.begin(), out.end(), std::uint8_t{1});
+    return out;
+}
+
+bytes content(frame const& f) { return {f.data, f.data + f.length}; }
+
+std::error_code open_error(packet_kernel& kernel, af_packet_options const& options, std::string& text) {
+    std::error_code error;
+    port const io(options, error, packet_calls{&kernel});
+    text = io.problem();
+    CHECK(io.is_open() == !error);
+    return error;
+}
+
+}  // namespace
+
+TEST_CASE("a frame in the ring is handed out in place, with room behind it for a larger header") {
+    fixture f;
+    f.kernel.deliver({.bytes = numbered(60)});
+    REQUIRE(f.io.receive(f.frames) == 1);
+    CHECK(content(f.frames[0]) == numbered(60));
+    CHECK(f.frames[0].wire_length == 60);
+    CHECK(f.frames[0].capacity >= 60 + frame_slack_bytes);
+    CHECK(f.io.statistics().received == 1);
+}
+
+TEST_CASE("a 65,535-byte datagram with link header and tag fits the smallest slot the port accepts") {
+    packet_kernel kernel;
+    af_packet_options options = small_ring();
+    options.slot_bytes = af_packet_min_slot_bytes;
+    port io(options, packet_calls{&kernel});
+    kernel.deliver({.bytes = numbered(65'535 + 14 + 4), .status = TP_STATUS_VLAN_VALID, .vlan_tci = 5});
+    std::array<frame, 4> frames;
+    REQUIRE(io.receive(frames) == 1);
+    CHECK(frames[0].length == 65'535 + 18 + 4);
+    CHECK(frames[0].capacity >= frames[0].length + frame_slack_bytes);
+}
+
+TEST_CASE("slots stay ours until the next receive, then the kernel may fill them again") {
+    fixture f;
+    f.kernel.deliver({.bytes = numbered(60)});
+    f.io.receive(f.frames);
+    CHECK((f.kernel.slot(0).tp_status & TP_STATUS_USER) != 0);
+    CHECK(f.io.receive(f.frames) == 0);
+    CHECK(f.kernel.slot(0).tp_status == TP_STATUS_KERNEL);
+}
+
+TEST_CASE("frames come in order through many rounds of the ring") {
+    fixture f;
+    std::uint8_t next_in = 0, next_out = 0;
+    for (int round = 0; round < 100; ++round) {
+        for (int i = 0; i < 7; ++i) REQUIRE(f.kernel.deliver({.bytes = bytes(60, next_in++)}));
+        REQUIRE(f.io.receive(f.frames) == 7);
+        for (int i = 0; i < 7; ++i) REQUIRE(f.frames[static_cast<std::size_t>(i)].data[0] == next_out++);
+    }
+}
+
+TEST_CASE("a full ring is handed out once, even to a caller who asks for more frames than it has slots") {
+    fixture f;
+    while (f.kernel.deliver({.bytes = numbered(60)})) {}
+    CHECK(f.io.receive(f.frames) == 31);
+    CHECK(f.io.receive(f.frames) == 0);
+}
+
+TEST_CASE("a caller with few frames gets the rest with the next receive") {
+    fixture f;
+    for (std::uint8_t i = 0; i < 5; ++i) f.kernel.deliver({.bytes = bytes(60, i)});
+    CHECK(f.io.receive(std::span(f.frames).first(3)) == 3);
+    CHECK(f.io.receive(std::span(f.frames).first(3)) == 2);
+    CHECK(f.frames[1].data[0] == 4);
+}
+
+TEST_CASE("the virtio-net header becomes the frame's offload_info (virtio 1.2 section 5.1.6)") {
+    fixture f;
+    f.kernel.deliver({.bytes = numbered(60), .device = {1, 1, 66, 1448, 34, 16}});
+    f.kernel.deliver({.bytes = numbered(60), .device = {2, 0, 0, 0, 0, 0}});
+    f.kernel.deliver({.bytes = numbered(60)});
+    REQUIRE(f.io.receive(f.frames) == 3);
+    offload_info const& large = f.frames[0].offload;
+    CHECK(large.checksum == checksum_state::partial);
+    CHECK(large.segment_type == 1);
+    CHECK(large.header_length == 66);
+    CHECK(large.segment_size == 1448);
+    CHECK(large.checksum_start == 34);
+    CHECK(large.checksum_offset == 16);
+    CHECK(f.frames[1].offload.checksum == checksum_state::verified);
+    CHECK(f.frames[2].offload.checksum == checksum_state::unknown);
+}
+
+TEST_CASE("a VLAN tag the kernel took off is back behind the addresses, and the offsets move with it (IEEE 802.1Q)") {
+    fixture f;
+    bytes const untagged = numbered(60);
+    f.kernel.deliver({.bytes = untagged, .device = {1, 1, 66, 1448, 34, 16}, .status = TP_STATUS_VLAN_VALID, .vlan_tci = 0x2005});
+    REQUIRE(f.io.receive(f.frames) == 1);
+    bytes expected(untagged.begin(), untagged.begin() + 12);
+    for (int byte : {0x81, 0x00, 0x20, 0x05}) expected.push_back(static_cast<std::uint8_t>(byte));
+    expected.insert(expected.end(), untagged.begin() + 12, untagged.end());
+    CHECK(content(f.frames[0]) == expected);
+    CHECK(f.frames[0].wire_length == 64);
+    CHECK(f.frames[0].offload.checksum_start == 38);
+    CHECK(f.frames[0].offload.header_length == 70);
+}
+
+TEST_CASE("a service tag keeps its own EtherType (IEEE 802.1ad)") {
+    fixture f;
+    f.kernel.deliver({.bytes = numbered(60), .status = TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID, .vlan_tci = 7, .vlan_tpid = 0x88a8});
+    REQUIRE(f.io.receive(f.frames) == 1);
+    CHECK(f.frames[0].data[12] == 0x88);
+    CHECK(f.frames[0].data[13] == 0xa8);
+}
+
+TEST_CASE("a frame the kernel had to cut is counted and not handed out; those around it are") {
+    fixture f;
+    f.kernel.deliver({.bytes = bytes(60, 1)});
+    f.kernel.deliver({.bytes = bytes(60, 2), .bytes_lost = 10});
+    f.kernel.deliver({.bytes = bytes(60, 3)});
+    REQUIRE(f.io.receive(f.frames) == 2);
+    CHECK(f.frames[1].data[0] == 3);
+    CHECK(f.io.statistics().receive_truncated == 1);
+    f.io.receive(f.frames);
+    CHECK(f.kernel.slot(1).tp_status == TP_STATUS_KERNEL);
+}
+
+TEST_CASE("the kernel's drops are added up over readings, each of which starts its counter anew") {
+    fixture f;
+    f.kernel.next_statistics = {100, 3};
+    CHECK(f.io.statistics().kernel_dropped == 3);
+    f.kernel.next_statistics = {100, 4};
+    CHECK(f.io.statistics().kernel_dropped == 7);
+    CHECK(f.io.statistics().kernel_dropped == 7);
+}
+
+TEST_CASE("an old socket error that would wake poll() for ever is fetched after a while without frames") {
+    fixture f;
+    for (int i = 0; i < 63; ++i) f.io.receive(f.frames);
+    CHECK(f.kernel.socket_errors_read == 0);
+    f.io.receive(f.frames);
+    CHECK(f.kernel.socket_errors_read == 1);
+}
+
+TEST_CASE("a partial checksum and a large segment leave with the header that makes the device finish them") {
+    fixture f;
+    bytes const content = numbered(1000);
+    tx_frame const out{content, {checksum_state::partial, 4, 1428, 86, 54, 16}};
+    CHECK(f.io.transmit({&out, 1}) == 1);
+    REQUIRE(f.kernel.sent.size() == 1);
+    virtio_header const& device = f.kernel.sent[0].device;
+    CHECK(f.kernel.sent[0].bytes == content);
+    CHECK(int{device.flags} == 1);
+    CHECK(int{device.segment_type} == 4);
+    CHECK(device.segment_size == 1428);
+    CHECK(device.header_length == 86);
+    CHECK(device.checksum_start == 54);
+    CHECK(device.checksum_offset == 16);
+}
+
+TEST_CASE("a finished frame leaves with an empty header, whatever its offload fields hold") {
+    fixture f;
+    bytes const content = numbered(60);
+    tx_frame const out{content, {checksum_state::verified, 1, 0, 66, 34, 16}};
+    CHECK(f.io.transmit({&out, 1}) == 1);
+    virtio_header const nothing{};
+    CHECK(std::memcmp(&f.kernel.sent.at(0).device, &nothing, sizeof nothing) == 0);
+}
+
+TEST_CASE("150 frames leave in order in batches of at most 64") {
+    fixture f;
+    std::vector<bytes> many;
+    for (std::uint8_t i = 0; i < 150; ++i) many.push_back(bytes(60, i));
+    CHECK(f.transmit(many) == 150);
+    CHECK(f.kernel.send_calls == 3);
+    CHECK(f.kernel.largest_send == 64);
+    for (std::uint8_t i = 0; i < 150; ++i) REQUIRE(f.kernel.sent[i].bytes[0] == i);
+    CHECK(f.io.statistics().transmitted == 150);
+}
+
+TEST_CASE("when the kernel takes only part of a batch, the rest follows in order") {
+    fixture f;
+    f.kernel.send_results = {2, 1};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3), bytes(60, 4), bytes(60, 5)}) == 5);
+    REQUIRE(f.kernel.sent.size() == 5);
+    for (std::uint8_t i = 0; i < 5; ++i) CHECK(f.kernel.sent[i].bytes[0] == i + 1);
+}
+
+TEST_CASE("a send interrupted, refused for want of buffers or of room is tried again and loses nothing") {
+    fixture f;
+    f.kernel.send_results = {-EINTR, -ENOBUFS, -EAGAIN};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+    CHECK(f.kernel.sent.size() == 2);
+    CHECK(f.io.statistics().transmit_retries == 3);
+    CHECK(f.kernel.waits == 1);
+}
+
+TEST_CASE("when there is no room after all tries, the rest is left to the caller and counted once") {
+    fixture f;
+    f.kernel.send_results = {1, -ENOBUFS, -ENOBUFS, -ENOBUFS, -ENOBUFS};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 1);
+    CHECK(f.kernel.send_calls == 5);
+    CHECK(f.io.statistics().transmit_no_room == 2);
+    CHECK(f.transmit({bytes(60, 2), bytes(60, 3)}) == 2);
+    CHECK(f.io.statistics().transmitted == 3);
+}
+
+TEST_CASE("a frame larger than the MTU is counted and does not keep back those behind it") {
+    fixture f;
+    f.kernel.send_results = {1, -EMSGSIZE};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 3);
+    CHECK(f.kernel.sent.size() == 2);
+    CHECK(f.kernel.sent[1].bytes[0] == 3);
+    CHECK(f.io.statistics().transmit_refused == 1);
+}
+
+TEST_CASE("a stale report of an interface that was down costs nothing") {
+    fixture f;
+    f.kernel.send_results = {-ENETDOWN};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+    CHECK(f.kernel.sent.size() == 2);
+    CHECK(f.io.statistics().transmit_link_down == 0);
+}
+
+TEST_CASE("an interface that is down loses its frames, counted, and works again when it is up") {
+    fixture f;
+    f.kernel.send_results = {-ENETDOWN, -ENETDOWN};
+    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+    CHECK(f.kernel.sent.empty());
+    CHECK(f.io.statistics().transmit_link_down == 2);
+    CHECK(f.transmit({bytes(60, 3)}) == 1);
+    CHECK(f.kernel.sent.size() == 1);
+}
+
+TEST_CASE("an unknown interface is named, with the command that lists the known ones") {
+    packet_kernel kernel;
+    af_packet_options options = small_ring();
+    options.interface = "eth9";
+    std::string text;
+    CHECK(open_error(kernel, options, text) == std::errc::no_such_device);
+    CHECK(text.find("eth9") != std::string::npos);
+    CHECK(text.find("ip -brief link") != std::string::npos);
+}
+
+TEST_CASE("missing privilege names CAP_NET_RAW") {
+    packet_kernel kernel;
+    kernel.socket_error = EPERM;
+    std::string text;
+    CHECK(open_error(kernel, small_ring(), text) == std::errc::operation_not_permitted);
+    CHECK(text.find("eth0") != std::string::npos);
+    CHECK(text.find("CAP_NET_RAW") != std::string::npos);
+}
+
+TEST_CASE("the throwing constructor throws what the other one reports") {
+    packet_kernel kernel;
+    kernel.bind_error = ENODEV;
+    try {
+        port const io(small_ring(), packet_calls{&kernel});
+        FAIL("nothing thrown");
+    } catch (std::system_error const& error) {
+        CHECK(error.code() == std::errc::no_such_device);
+        CHECK(std::string(error.what()).find("'eth0'") != std::string::npos);
+    }
+    CHECK(kernel.open_descriptors == 0);
+}
+
+TEST_CASE("whichever step of opening fails, its error is reported and nothing stays open") {
+    for (int option : {PACKET_VERSION, PACKET_VNET_HDR, PACKET_RESERVE, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS,
+                       PACKET_RX_RING, PACKET_ADD_MEMBERSHIP, PACKET_FANOUT}) {
+        CAPTURE(option);
+        packet_kernel kernel;
+        kernel.option_errors[option] = EADDRINUSE;
+        af_packet_options options = small_ring();
+        options.fanout = af_packet_fanout{3};
+        std::string text;
+        CHECK(open_error(kernel, options, text) == std::errc::address_in_use);
+        CHECK_FALSE(text.empty());
+        CHECK(kernel.open_descriptors == 0);
+        CHECK_FALSE(kernel.mapped);
+    }
+}
+
+TEST_CASE("a ring that cannot be mapped is reported") {
+    packet_kernel kernel;
+    kernel.map_fails = true;
+    std::string text;
+    CHECK(open_error(kernel, small_ring(), text) == std::errc::not_enough_memory);
+    CHECK(kernel.open_descriptors == 0);
+}
+
+TEST_CASE("an interface without Ethernet header is refused: its frames would be misread") {
+    packet_kernel kernel;
+    kernel.hardware_type = 65'534;  // ARPHRD_NONE, as a tun device has
+    std::string text;
+    CHECK(open_error(kernel, small_ring(), text) == std::errc::not_supported);
+    CHECK(text.find("Ethernet") != std::string::npos);
+}
+
+TEST_CASE("options out of range are refused before anything is opened") {
+    packet_kernel kernel;
+    std::string text;
+    auto const refused = [&](auto change, std::errc expected) {
+        af_packet_options options = small_ring();
+        change(options);
+        CHECK(open_error(kernel, options, text) == expected);
+        CHECK(kernel.options.empty());
+    };
+    refused([](auto& o) { o.interface = ""; }, std::errc::no_such_device);
+    refused([](auto& o) { o.interface = "sixteen-letters-"; }, std::errc::no_such_device);
+    refused([](auto& o) { o.slots = 0; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.slot_bytes = 65'536; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.slot_bytes = 67'649; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.transmit_tries = 0; }, std::errc::invalid_argument);
+}
+
+TEST_CASE("the options reach the kernel: own frames ignored, promiscuous, fanout by flow hash with the group's number") {
+    packet_kernel kernel;
+    af_packet_options options = small_ring();
+    options.fanout = af_packet_fanout{0x1234};
+    port const io(options, packet_calls{&kernel});
+    packet_mreq membership{};
+    std::memcpy(&membership, kernel.options.at(PACKET_ADD_MEMBERSHIP).data(), sizeof membership);
+    CHECK(membership.mr_ifindex == 7);
+    CHECK(membership.mr_type == PACKET_MR_PROMISC);
+    int argument = 0;
+    std::memcpy(&argument, kernel.options.at(PACKET_FANOUT).data(), sizeof argument);
+    CHECK(argument == 0x1234);
+    CHECK(kernel.options.contains(PACKET_IGNORE_OUTGOING));
+    CHECK(kernel.options.contains(PACKET_QDISC_BYPASS));
+}
+
+TEST_CASE("without promiscuous and bypass_qdisc neither is asked for") {
+    packet_kernel kernel;
+    af_packet_options options = small_ring();
+    options.promiscuous = options.bypass_qdisc = false;
+    port const io(options, packet_calls{&kernel});
+    CHECK_FALSE(kernel.options.contains(PACKET_ADD_MEMBERSHIP));
+    CHECK_FALSE(kernel.options.contains(PACKET_QDISC_BYPASS));
+}
+
+TEST_CASE("a port that was moved from closes nothing; its successor goes on where it was") {
+    fixture f;
+    f.kernel.deliver({.bytes = bytes(60, 1)});
+    f.kernel.deliver({.bytes = bytes(60, 2)});
+    f.io.receive(std::span(f.frames).first(1));
+    {
+        port successor(std::move(f.io));
+        CHECK_FALSE(f.io.is_open());
+        CHECK(f.io.receive(f.frames) == 0);
+        REQUIRE(successor.receive(f.frames) == 1);
+        CHECK(f.frames[0].data[0] == 2);
+        CHECK(f.kernel.open_descriptors == 1);
+    }
+    CHECK(f.kernel.open_descriptors == 0);
+    CHECK_FALSE(f.kernel.mapped);
+}

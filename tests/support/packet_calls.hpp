@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSL-1.0
+// A kernel for AF_PACKET ports made of plain memory: fills the ring, records what is set and sent, fails when told to.
+#pragma once
+
+#include "src/io/af_packet_impl.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+namespace halfproxy::test {
+
+using virtio_header = af_packet_detail::virtio_header;
+
+/// A frame as the kernel hands it over.
+struct ring_frame {
+    std::vector<std::uint8_t> bytes;
+    virtio_header device{};
+    std::uint32_t status = 0;  ///< beside TP_STATUS_USER
+    std::uint16_t vlan_tci = 0;
+    std::uint16_t vlan_tpid = 0;
+    std::uint32_t bytes_lost = 0;  ///< cut off for want of room in the slot
+};
+
+struct sent_frame {
+    virtio_header device;
+    std::vector<std::uint8_t> bytes;
+};
+
+/// State shared by all copies of packet_calls.
+struct packet_kernel {
+    // What to do
+    std::map<std::string, unsigned> interfaces{{"eth0", 7}};
+    int socket_error = 0;
+    std::map<int, int> option_errors;  ///< by option name, level SOL_PACKET
+    int bind_error = 0;
+    bool map_fails = false;
+    unsigned short hardware_type = ARPHRD_ETHER;
+    std::deque<int> send_results;  ///< for the next calls: at most so many frames, or -errno; then everything is taken
+    tpacket_stats next_statistics{};
+
+    // What was done
+    std::map<int, std::vector<std::uint8_t>> options;
+    int open_descriptors = 0;
+    bool mapped = false;
+    int waits = 0;
+    int socket_errors_read = 0;
+    std::size_t send_calls = 0;
+    std::size_t largest_send = 0;
+    std::vector<sent_frame> sent;
+
+    tpacket_req ring{};
+    std::uint32_t write_position = 0;
+    struct page_delete {
+        void operator()(std::uint8_t* p) const { ::operator delete[](p, std::align_val_t{4096}); }
+    };
+    std::unique_ptr<std::uint8_t[], page_delete> memory;
+
+    tpacket2_hdr& slot(std::uint32_t index) {
+        std::uint32_t const per_block = ring.tp_block_size / ring.tp_frame_size;
+        return *reinterpret_cast<tpacket2_hdr*>(&memory[std::size_t{index / per_block} * ring.tp_block_size +
+                                                        std::size_t{index % per_block} * ring.tp_frame_size]);
+    }
+
+    /// False when the ring is full.
+    bool deliver(ring_frame const& f) {
+        tpacket2_hdr& header = slot(write_position);
+        if (header.tp_status != TP_STATUS_KERNEL) return false;
+        unsigned reserve = 0;
+        std::memcpy(&reserve, options.at(PACKET_RESERVE).data(), sizeof reserve);
+        auto const network = TPACKET_ALIGN(TPACKET2_HDRLEN + 16) + reserve + sizeof(virtio_header);
+        header.tp_mac = static_cast<__u16>(network - 14);
+        header.tp_net = static_cast<__u16>(network);
+        header.tp_snaplen = static_cast<__u32>(f.bytes.size());
+        header.tp_len = header.tp_snaplen + f.bytes_lost;
+        header.tp_vlan_tci = f.vlan_tci;
+        header.tp_vlan_tpid = f.vlan_tpid;
+        auto* const data = reinterpret_cast<std::uint8_t*>(&header) + header.tp_mac;
+        std::memcpy(data - sizeof f.device, &f.device, sizeof f.device);
+        std::copy(f.bytes.begin(), f.bytes.end(), data);
+        header.tp_status = TP_STATUS_USER | f.status;
+        write_position = (write_position + 1) % ring.tp_frame_nr;
+        return true;
+    }
+};
+
+/// The seam: same members as linux_packet_calls.
+struct packet_calls {
+    packet_kernel* kernel = nullptr;
+
+    static int fail(int code) {
+        errno = code;
+        return -1;
+    }
+    unsigned name_to_index(char const* name) noexcept {
+        auto const found = kernel->interfaces.find(name);
+        return found == kernel->interfaces.end() ? 0 : found->second;
+    }
+    int socket(int, int, int) noexcept {
+        if (kernel->socket_error != 0) return fail(kernel->socket_error);
+        return ++kernel->open_descriptors, 42;
+    }
+    int set_option(int, int level, int name, void const* value, unsigned bytes) noexcept {
+        if (level != SOL_PACKET) return 0;
+        if (auto const e = kernel->option_errors.find(name); e != kernel->option_errors.end()) return fail(e->second);
+        auto const* first = static_cast<std::uint8_t const*>(value);
+        kernel->options[name].assign(first, first + bytes);
+        if (name == PACKET_RX_RING) std::memcpy(&kernel->ring, value, sizeof kernel->ring);
+        return 0;
+    }
+    int get_option(int, int level, int, void* value, unsigned* bytes) noexcept {
+        if (level == SOL_SOCKET) return ++kernel->socket_errors_read, 0;
+        *bytes = sizeof(tpacket_stats);
+        std::memcpy(value, &kernel->next_statistics, sizeof(tpacket_stats));
+        kernel->next_statistics = {};
+        return 0;
+    }
+    int bind(int, sockaddr const*, unsigned) noexcept { return kernel->bind_error == 0 ? 0 : fail(kernel->bind_error); }
+    int local_address(int, sockaddr* address, unsigned*) noexcept {
+        reinterpret_cast<sockaddr_ll*>(address)->sll_hatype = kernel->hardware_type;
+        return 0;
+    }
+    void* map(std::size_t bytes, int) noexcept {
+        if (kernel->map_fails) return fail(ENOMEM), nullptr;
+        kernel->memory.reset(new (std::align_val_t{4096}) std::uint8_t[bytes]());
+        kernel->mapped = true;
+        return kernel->memory.get();
+    }
+    void unmap(void*, std::size_t) noexcept { kernel->mapped = false; }
+    int send_many(int, mmsghdr* messages, unsigned count, int) noexcept {
+        ++kernel->send_calls;
+        kernel->largest_send = std::max<std::size_t>(kernel->largest_send, count);
+        if (!kernel->send_results.empty()) {
+            int const result = kernel->send_results.front();
+            kernel->send_results.pop_front();
+            if (result < 0) return fail(-result);
+            count = std::min(count, static_cast<unsigned>(result));
+        }
+        for (unsigned i = 0; i < count; ++i) kernel->sent.push_back(gather(messages[i]));
+        return static_cast<int>(count);
+    }
+    int wait_writable(int, int) noexcept { return ++kernel->waits, 1; }
+    int close(int) noexcept { return --kernel->open_descriptors, 0; }
+
+    static sent_frame gather(mmsghdr const& message) {
+        sent_frame out{};
+        std::memcpy(&out.device, message.msg_hdr.msg_iov[0].iov_base, sizeof out.device);
+        auto const* first = static_cast<std::uint8_t const*>(message.msg_hdr.msg_iov[1].iov_base);
+        out.bytes.assign(first, first + message.msg_hdr.msg_iov[1].iov_len);
+        return out;
+    }
+};
+
+}  // namespace halfproxy::test
