@@ -32,6 +32,7 @@ enum class verdict : std::uint8_t {
     X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
     X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
     X(ip_source, "the source is no unicast address, or equals the destination (land)")                   \
+    X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
     X(fragment_malformed, "a first fragment too short for its transport header, or an impossible offset") \
     /* malformed transport */                                                                            \
     X(tcp_header_truncated, "the datagram ends inside the TCP header")                                   \
@@ -45,6 +46,7 @@ enum class verdict : std::uint8_t {
     /* admission */                                                                                      \
     X(rule_denied, "a rule denies it")                                                                   \
     X(policy_denied, "the admission policy denies it")                                                   \
+    X(wrong_side, "arrives from the side where its flow does not send from")                              \
     X(no_flow, "no flow, and this packet may not open one")                                              \
     X(cookie_invalid, "an ACK without flow whose cookie is wrong or too old")                            \
     X(table_full, "no room for a flow, and none that may give way")                                      \

@@ -23,6 +23,12 @@ struct backend_promise {
     bool ecn = false;  ///< answered only when servers are known to take part
 };
 
+/// Our SYN to the server, sent for a validated client.
+struct server_syn_config {
+    timeout_ms first_retry = 1'000;  ///< doubled with every retry (RFC 6298 section 5.5)
+    std::uint8_t retries = 3;        ///< then the client gets a RST
+};
+
 enum class strictness : std::uint8_t { off, loose, strict };
 enum class pickup : std::uint8_t {
     syn_only,   ///< only a SYN opens a flow
@@ -54,6 +60,7 @@ struct limits_config {
 struct engine_config {
     guard_config guard{};
     backend_promise promise{};
+    server_syn_config server_syn{};
     tracking_config tracking{};
     flow_timeouts timeouts = flow_timeouts::firewall();
     limits_config limits{};

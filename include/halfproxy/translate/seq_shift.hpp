@@ -20,17 +20,16 @@ struct seq_shift {
     std::uint32_t timestamp = 0;  ///< cookie's TSval - TSval of the server's SYN-ACK
 };
 
-/// Shifts, in units of one bit, from the scale the server announced to the one promised to the client.
+/// From the window scale its announcer uses to the one its reader was told.
 struct window_rescale {
-    std::uint8_t server = 0;
-    std::uint8_t promised = 0;
+    std::uint8_t from = 0;
+    std::uint8_t to = 0;
 
-    /// The 16-bit window in the promised scale: saturating, and an open window never becomes closed by rounding. Where the
-    /// promised scale is the coarser one, the window is rounded down, so the client never sends more than the server granted.
+    /// The 16-bit window in the reader's scale: saturating, and an open window never becomes closed by rounding. Where the
+    /// reader's scale is the coarser one, the window is rounded down, so nobody sends more than was granted.
     [[nodiscard]] constexpr std::uint16_t apply(std::uint16_t window) const noexcept {
-        if (window == 0 || server == promised) return window;
-        std::uint64_t const bytes = std::uint64_t{window} << server;
-        std::uint64_t const units = bytes >> promised;
+        if (window == 0 || from == to) return window;
+        std::uint64_t const units = (std::uint64_t{window} << from) >> to;
         return units == 0 ? std::uint16_t{1} : units > 0xffff ? std::uint16_t{0xffff} : static_cast<std::uint16_t>(units);
     }
 };
@@ -39,8 +38,8 @@ struct window_rescale {
 void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                      header_changes& changes) noexcept;
 
-/// From the client's to the server's: ACK, every SACK edge, TSecr. `options` must be those of `packet`.
-void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift,
+/// From the client's to the server's: ACK, every SACK edge, TSecr, window. `options` must be those of `packet`.
+void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                      header_changes& changes) noexcept;
 
 }  // namespace halfproxy

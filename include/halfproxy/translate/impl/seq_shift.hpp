@@ -15,6 +15,14 @@ inline void add_to_field(std::uint8_t* tcp, std::size_t offset, std::uint32_t am
     changes.transport.change32_at(offset, before, before + amount);
 }
 
+/// Windows of SYNs are never scaled (RFC 7323 section 2.2).
+inline void rescale_window(tcp_header& tcp, window_rescale rescale, header_changes& changes) noexcept {
+    if ((tcp.flags & tcp_flag::syn) != 0) return;
+    std::uint16_t const window = rescale.apply(tcp.window);
+    changes.transport.change16(tcp.window, window);
+    tcp.window = window;
+}
+
 [[nodiscard]] inline std::uint8_t* tcp_bytes(packet_view const& packet) noexcept {
     return packet.bytes().data() + packet.layout().transport_offset;
 }
@@ -24,17 +32,13 @@ inline void add_to_field(std::uint8_t* tcp, std::size_t offset, std::uint32_t am
 inline void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                             header_changes& changes) noexcept {
     std::uint8_t* const bytes = detail::tcp_bytes(packet);
-    tcp_header& tcp = packet.tcp();
     detail::add_to_field(bytes, offsetof(tcp_header, sequence), shift.sequence, changes);
     if (options.has_timestamps)
         detail::add_to_field(bytes, sizeof(tcp_header) + options.timestamps_at, shift.timestamp, changes);
-    if ((tcp.flags & tcp_flag::syn) != 0) return;
-    std::uint16_t const window = rescale.apply(tcp.window);
-    changes.transport.change16(tcp.window, window);
-    tcp.window = window;
+    detail::rescale_window(packet.tcp(), rescale, changes);
 }
 
-inline void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift,
+inline void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                             header_changes& changes) noexcept {
     std::uint8_t* const bytes = detail::tcp_bytes(packet);
     if ((packet.tcp().flags & tcp_flag::ack) != 0)
@@ -44,6 +48,7 @@ inline void shift_to_server(packet_view const& packet, tcp_options const& option
     // TSecr is only valid with ACK (RFC 7323 section 3.2); a reset may carry an empty one.
     if (options.has_timestamps && (packet.tcp().flags & tcp_flag::ack) != 0)
         detail::add_to_field(bytes, sizeof(tcp_header) + options.timestamps_at + 4, 0u - shift.timestamp, changes);
+    detail::rescale_window(packet.tcp(), rescale, changes);
 }
 
 }  // namespace halfproxy

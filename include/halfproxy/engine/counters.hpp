@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSL-1.0
+// What the engine counts.
+#pragma once
+
+#include <halfproxy/core/verdict.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace halfproxy {
+
+/// received == forwarded + replied + held + the sum of dropped, after every burst.
+struct engine_counters {
+    std::uint64_t received = 0;
+    std::uint64_t forwarded = 0;
+    std::uint64_t replied = 0;
+    std::uint64_t held = 0;
+    std::uint64_t originated = 0;  ///< packets put into the outbox
+    std::array<std::uint64_t, drop_reason_count> dropped{};
+    std::array<std::uint64_t, drop_reason_count> malformed_passed{};  ///< would have been dropped, were it not for the policy
+
+    std::uint64_t syns_seen = 0;          ///< SYNs that would open a flow
+    std::uint64_t cookies_sent = 0;
+    std::uint64_t cookies_valid = 0;
+    std::uint64_t cookies_invalid = 0;
+    std::uint64_t challenges_spared = 0;  ///< monitor mode: SYNs that automatic mode would have challenged
+    std::uint64_t handshakes_completed = 0;  ///< spliced: the server has answered
+    std::uint64_t handshakes_refused = 0;    ///< the server answered with a RST
+    std::uint64_t handshakes_timed_out = 0;  ///< the server did not answer
+    std::uint64_t syns_retransmitted = 0;    ///< to servers, by us
+
+    std::uint64_t flows_opened = 0;
+    std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are
+    std::uint64_t flows_evicted = 0;  ///< of those closed: gave way to a newcomer
+
+    [[nodiscard]] std::uint64_t dropped_total() const noexcept {
+        std::uint64_t sum = 0;
+        for (std::uint64_t n : dropped) sum += n;
+        return sum;
+    }
+};
+
+}  // namespace halfproxy

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSL-1.0
+// The half proxy itself: bursts of packets in, verdicts and packets out. No clock, socket, thread or allocation.
+//
+// Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP, impl/splice.hpp the handshake with
+// the server, impl/datagram_path.hpp UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
+#pragma once
+
+#include <halfproxy/admit/acl.hpp>
+#include <halfproxy/admit/guard.hpp>
+#include <halfproxy/admit/syn_cookie.hpp>
+#include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/outbox.hpp>
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/engine/config.hpp>
+#include <halfproxy/engine/counters.hpp>
+#include <halfproxy/engine/flow.hpp>
+#include <halfproxy/engine/handshake.hpp>
+#include <halfproxy/engine/policies.hpp>
+#include <halfproxy/track/flow_table.hpp>
+#include <halfproxy/track/tcp_tracker.hpp>
+#include <halfproxy/track/timer_wheel.hpp>
+#include <halfproxy/translate/nat_rewriter.hpp>
+#include <halfproxy/translate/seq_shift.hpp>
+#include <halfproxy/wire/build.hpp>
+#include <halfproxy/wire/parse.hpp>
+#include <halfproxy/wire/tcp_options.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace halfproxy {
+
+/// Frames one call of process() takes.
+inline constexpr std::size_t max_burst = 64;
+
+/// Flows looked at, and perhaps made to give way, when the table is full and one more is to be opened.
+inline constexpr std::uint32_t eviction_samples = 16;
+
+/// Timer callbacks in one call of advance().
+inline constexpr std::uint32_t timers_per_advance = outbox_per_advance / 2;
+
+/// One family's flows and their timers.
+template <class Address>
+struct flow_store {
+    using table_type = flow_table<flow_key<Address>, flow<Address>, flow_key_hash>;
+
+    struct links {
+        flow<Address>* records;
+        timer_link& link(std::uint32_t number) const noexcept { return records[number].timer; }
+    };
+
+    table_type table;
+    timer_wheel<links> wheel;
+
+    flow_store(std::uint32_t capacity, std::uint64_t seed)
+        : table(capacity, flow_key_hash(seed)), wheel(links{table.records()}) {}
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return table.memory_bytes() + sizeof(*this); }
+};
+
+/// A half proxy between two ports. All memory is allocated in the constructor. One thread at a time; use one engine per thread.
+template <engine_policies Policies = default_policies>
+class engine {
+  public:
+    explicit engine(engine_config const& config, Policies policies = {});
+
+    /// Decides on at most max_burst frames, in order, rewriting them in place: writes `outcome`, `reason`, and where a
+    /// packet changed its size or checksum, `length` and `offload`. Packets that are to leave besides are put into `out`, at most
+    /// outbox_per_packet for each frame. `now` is the time of the whole burst. Work per frame: constant, apart from the rules of
+    /// acl and guard for packets without flow.
+    void process(std::span<frame> burst, time_point now, outbox& out) noexcept;
+
+    /// Runs timers that are due: ends silent flows, repeats SYNs to servers. At most timers_per_advance of them; call again when
+    /// next_deadline() is still past.
+    void advance(time_point now, outbox& out) noexcept;
+
+    /// When advance() has something to do, or nothing while no flow exists.
+    [[nodiscard]] std::optional<time_point> next_deadline() const noexcept;
+
+    /// From now on no SYN is answered or let through; what exists goes on. For a graceful end.
+    void drain() noexcept { draining_ = true; }
+
+    [[nodiscard]] engine_counters const& counters() const noexcept { return counters_; }
+    [[nodiscard]] guard const& guard_status() const noexcept { return guard_; }
+    [[nodiscard]] std::uint32_t flows_now() const noexcept { return v4_.table.size() + v6_.table.size(); }
+    [[nodiscard]] std::uint32_t flows_peak() const noexcept { return flows_peak_; }
+    [[nodiscard]] std::uint32_t half_open() const noexcept { return half_open_; }
+    [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + sizeof(*this);
+    }
+
+    /// Calls visit(flow) for every flow of both families.
+    template <class Visit>
+    void for_each_flow(Visit&& visit) {
+        v4_.table.for_each([&](std::uint32_t, ipv4_flow const& f) { visit(f); });
+        v6_.table.for_each([&](std::uint32_t, ipv6_flow const& f) { visit(f); });
+    }
+
+    [[nodiscard]] Policies& policies() noexcept { return policies_; }
+
+  private:
+    /// What a frame turned out to be, which decides its path.
+    enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, tcp, datagram, icmp_error };
+
+    struct packet {
+        packet_view view;
+        std::uint64_t hash;
+        flow_handle candidate;
+        packet_kind kind;
+        drop_reason error;
+    };
+
+    struct decision {
+        verdict outcome;
+        drop_reason reason = drop_reason::none;
+    };
+    static constexpr decision forwarded{verdict::forward};
+    static constexpr decision answered{verdict::reply};
+    [[nodiscard]] static constexpr decision drop(drop_reason reason) noexcept { return {verdict::drop, reason}; }
+
+    /// What a function of the TCP path needs besides the flow.
+    struct tcp_packet {
+        packet& p;
+        frame& f;
+        outbox& out;
+        tcp_options options;
+    };
+
+    // --- impl/engine.hpp: the path ----------------------------------------------------------------------------------
+    void begin(time_point now) noexcept;
+    void read(std::span<frame> burst) noexcept;
+    void read_one(std::size_t i, frame& f) noexcept;
+    void classify(packet& p, frame const& f) const noexcept;
+    void look_up(std::size_t count) noexcept;
+    template <tcp_checks Checks>
+    void act_on_all(std::span<frame> burst, outbox& out) noexcept;
+    template <tcp_checks Checks>
+    [[nodiscard]] decision act(std::size_t i, frame& f, outbox& out) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision act_on_flow_packet(std::size_t i, frame& f, outbox& out) noexcept;
+    [[nodiscard]] decision malformed(drop_reason reason) noexcept;
+    [[nodiscard]] decision later_fragment() const noexcept;
+    void count(frame& f, decision const& d) noexcept;
+    template <class Address>
+    [[nodiscard]] flow_key<Address> const& key(std::size_t i) const noexcept;
+    template <class Address>
+    [[nodiscard]] flow_store<Address>& store() noexcept;
+
+    // --- impl/tcp_path.hpp --------------------------------------------------------------------------------------------
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] tcp_segment segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept;
+    template <class Address>
+    void translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] bool replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
+                                          tcp_segment const& segment) noexcept;
+    [[nodiscard]] decision reset_sender(tcp_packet& t) noexcept;
+    [[nodiscard]] bool checksums_good(packet const& p, frame const& f) const noexcept;
+    [[nodiscard]] decision send_in_place(tcp_packet& t, packet_origin const& origin, tcp_fields const& fields,
+                                         built_options const& options, verdict outcome) noexcept;
+
+    // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] bool must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept;
+    template <class Address>
+    [[nodiscard]] decision send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<cookie_options> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision connect(tcp_packet& t, flow_key<Address> const& key, cookie_options const& options) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision while_connecting(tcp_packet& t, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] decision client_while_connecting(tcp_packet& t, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision server_while_connecting(tcp_packet& t, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision complete(tcp_packet& t, flow<Address>& f) noexcept;
+    template <class Address>
+    [[nodiscard]] decision refused_by_server(tcp_packet& t, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] decision repeat_ack(tcp_packet& t, flow<Address> const& f) noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<stamp_ms> retry_connecting(std::uint32_t number, outbox& out) noexcept;
+    template <class Address>
+    void give_up_on_server(flow<Address> const& f, handshake const& h, outbox& out) noexcept;
+
+    // --- impl/datagram_path.hpp -----------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] decision datagram(packet& p, frame& f, flow_key<Address> const& key, flow_handle found) noexcept;
+
+    // --- impl/icmp_path.hpp ---------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] decision icmp_error(packet& p, frame& f) noexcept;
+
+    // --- impl/lifecycle.hpp ---------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] rule_action rule_for(flow_key<Address> const& key) const noexcept;
+    template <class Address>
+    [[nodiscard]] flow<Address>* open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept;
+    template <class Address>
+    void close_flow(std::uint32_t number) noexcept;
+    template <class Address>
+    void make_room() noexcept;
+    template <class Address>
+    void arm(flow<Address>& f, timeout_ms timeout) noexcept;
+    template <class Address>
+    [[nodiscard]] timeout_ms timeout_of_flow(flow<Address> const& f) const noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<stamp_ms> on_timer(std::uint32_t number, outbox& out) noexcept;
+    template <class Address>
+    void note_forwarded(flow<Address>& f, direction from, packet const& p) noexcept;
+    void half_open_changed(int by) noexcept;
+
+    engine_config config_;
+    Policies policies_;
+    acl acl_;
+    guard guard_;
+    syn_cookie<> cookies_;
+    flow_store<std::uint32_t> v4_;
+    flow_store<ipv6_bytes> v6_;
+    handshake_pool handshakes_;
+    engine_counters counters_{};
+    std::uint32_t half_open_ = 0;
+    std::uint32_t flows_peak_ = 0;
+    bool started_ = false;
+    bool draining_ = false;
+    bool any_fast_rule_ = false;
+    time_point start_{};
+    time_point now_{};
+    stamp_ms stamp_{};
+    std::array<packet, max_burst> packets_{};
+    std::array<ipv4_key, max_burst> v4_keys_{};
+    std::array<ipv6_key, max_burst> v6_keys_{};
+};
+
+using half_proxy = engine<>;
+
+}  // namespace halfproxy
+
+#include <halfproxy/engine/impl/engine.hpp>
+#include <halfproxy/engine/impl/lifecycle.hpp>
+#include <halfproxy/engine/impl/tcp_path.hpp>
+#include <halfproxy/engine/impl/splice.hpp>
+#include <halfproxy/engine/impl/datagram_path.hpp>
+#include <halfproxy/engine/impl/icmp_path.hpp>

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSL-1.0
+// What the engine keeps of a flow: one record for both directions.
+#pragma once
+
+#include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/track/flow_key.hpp>
+#include <halfproxy/track/tcp_tracker.hpp>
+#include <halfproxy/track/timer_wheel.hpp>
+#include <halfproxy/translate/seq_shift.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace halfproxy {
+
+enum class flow_phase : std::uint8_t {
+    plain,       ///< both ends use the same numbers
+    connecting,  ///< the client is validated, the server has not answered our SYN yet
+    spliced,     ///< the server's numbers are shifted for the client
+};
+
+/// Direction d's packets arrive carrying tuple[d] and leave carrying tuple[1 - d] reversed: without address translation these are equal.
+template <class Address>
+struct flow {
+    using address_type = Address;
+    using key_type = flow_key<Address>;
+
+    std::array<flow_tuple<Address>, 2> tuple{};
+    std::uint16_t zone : 12 = 0;
+    std::uint16_t promised_scale : 4 = 0;  ///< spliced: what the client was told of the server's window scale
+    std::uint8_t protocol = 0;
+    std::uint8_t phase_bits : 2 = 0;
+    std::uint8_t client_side : 1 = 0;
+    std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale
+    tcp_connection tcp{};
+    seq_shift shift{};                     ///< spliced; while connecting, shift.sequence is the handshake's number
+    std::array<std::uint32_t, 2> packets{};  ///< forwarded, by direction
+    std::array<std::uint64_t, 2> bytes{};    ///< of whole IP packets
+    stamp_ms last_seen{};
+    stamp_ms opened{};
+    timer_link timer{};
+
+    [[nodiscard]] key_type key(unsigned d) const noexcept { return {tuple[d], zone, protocol, 0}; }
+    [[nodiscard]] bool matches(key_type const& k, unsigned d) const noexcept {
+        return tuple[d] == k.tuple && zone == k.zone && protocol == k.protocol;
+    }
+    [[nodiscard]] flow_phase phase() const noexcept { return static_cast<flow_phase>(phase_bits); }
+    void set_phase(flow_phase p) noexcept { phase_bits = static_cast<std::uint8_t>(p) & 3u; }
+
+    /// The port from which direction d's packets come.
+    [[nodiscard]] side arrival(direction d) const noexcept {
+        return static_cast<side>(client_side ^ static_cast<std::uint8_t>(d));
+    }
+    /// The addresses and ports with which direction d's packets leave.
+    [[nodiscard]] flow_tuple<Address> leaving(direction d) const noexcept { return tuple[1 - index(d)].reversed(); }
+    [[nodiscard]] bool rewrites_addresses() const noexcept { return tuple[0].reversed() != tuple[1]; }
+};
+
+using ipv4_flow = flow<std::uint32_t>;
+using ipv6_flow = flow<ipv6_bytes>;
+static_assert(sizeof(ipv4_flow) == 128, "two cache lines: what an established packet touches besides its index bucket");
+static_assert(sizeof(ipv6_flow) <= 192);
+
+}  // namespace halfproxy

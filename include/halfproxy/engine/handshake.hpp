@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSL-1.0
+// Handshakes with servers in progress: what a splice needs only until the server has answered, in a fixed pool.
+#pragma once
+
+#include <halfproxy/admit/syn_cookie.hpp>
+#include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/outbox.hpp>
+#include <halfproxy/core/time.hpp>
+#include <halfproxy/wire/seq.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace halfproxy {
+
+struct handshake {
+    outbox_frame syn;  ///< our SYN as it was sent, for sending it again
+    link_type link = link_type::ethernet;
+    seq_num client_isn{};
+    seq_num cookie_isn{};                     ///< the ISN the client was given
+    std::uint32_t cookie_timestamp = 0;       ///< the TSval the client was given
+    std::uint32_t client_timestamp = 0;       ///< the client's last TSval
+    std::uint16_t client_window = 0;          ///< of its ACK, in its own scale
+    cookie_options options{};
+    std::uint8_t sent = 0;                    ///< how often our SYN was sent
+    stamp_ms next_send{};
+};
+
+/// Numbers of free and used handshakes; allocates once.
+class handshake_pool {
+  public:
+    explicit handshake_pool(std::uint32_t capacity) : slots_(capacity) {
+        free_.reserve(capacity);
+        for (std::uint32_t i = capacity; i > 0; --i) free_.push_back(i - 1);
+    }
+
+    [[nodiscard]] std::optional<std::uint32_t> claim() noexcept {
+        if (free_.empty()) return std::nullopt;
+        std::uint32_t const number = free_.back();
+        free_.pop_back();
+        return number;
+    }
+    void release(std::uint32_t number) noexcept { free_.push_back(number); }  // within the reserved capacity
+
+    [[nodiscard]] handshake& operator[](std::uint32_t number) noexcept { return slots_[number]; }
+    [[nodiscard]] std::uint32_t in_use() const noexcept { return static_cast<std::uint32_t>(slots_.size() - free_.size()); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return slots_.size() * (sizeof(handshake) + sizeof(std::uint32_t)); }
+
+  private:
+    std::vector<handshake> slots_;
+    std::vector<std::uint32_t> free_;
+};
+
+}  // namespace halfproxy

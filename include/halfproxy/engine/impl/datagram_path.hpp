@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSL-1.0
+// UDP and ICMP queries as flows, and ICMP errors that belong to one.
+#pragma once
+
+#include <halfproxy/engine/engine.hpp>
+
+namespace halfproxy {
+
+namespace detail {
+
+[[nodiscard]] inline bool is_icmp_reply(packet_view const& view) noexcept {
+    if (!view.is_icmp()) return false;
+    std::uint8_t const type = view.icmp().type;
+    return view.layout().ip_version == 6 ? type == 129 : type == 0 || type == 14 || type == 16 || type == 18;
+}
+
+}  // namespace detail
+
+/// Only the answering side keeps an answered flow alive (RFC 4787 REQ-6 leaves it to us; a spoofed sender could otherwise hold it for ever).
+template <engine_policies Policies>
+template <class Address>
+typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame& f, flow_key<Address> const& key,
+                                                               flow_handle found) noexcept {
+    direction from = direction::from_client;
+    flow<Address>* flow_of = nullptr;
+    if (found) {
+        flow_of = &store<Address>().table.record(found);
+        from = static_cast<direction>(found.direction());
+        if (flow_of->arrival(from) != f.arrival) return drop(drop_reason::wrong_side);
+    } else {
+        if (detail::is_icmp_reply(p.view)) return drop(drop_reason::no_flow);
+        switch (rule_for(key)) {
+            case rule_action::fast: return forwarded;
+            case rule_action::allow: break;
+            default: return drop(drop_reason::rule_denied);
+        }
+        admission const wish =
+            policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, f.arrival, false});
+        if (wish == admission::deny) return drop(drop_reason::policy_denied);
+        flow_of = open_flow(key, f.arrival, false);
+        if (flow_of == nullptr) return drop(drop_reason::table_full);
+        arm(*flow_of, config_.timeouts.datagram_new);
+    }
+    if (from == direction::from_server) flow_of->last_seen = stamp_;
+    note_forwarded(*flow_of, from, p);
+    if (flow_of->rewrites_addresses()) {
+        flow_tuple<Address> const to = flow_of->leaving(from);
+        nat_rewriter<>::rewrite(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
+                                f.offload.checksum);
+    }
+    return forwarded;
+}
+
+}  // namespace halfproxy

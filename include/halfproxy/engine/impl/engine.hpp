@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSL-1.0
+// The path of a packet: read all, look up all, act on each.
+#pragma once
+
+#include <halfproxy/engine/engine.hpp>
+
+#include <algorithm>
+
+namespace halfproxy {
+
+template <engine_policies Policies>
+engine<Policies>::engine(engine_config const& config, Policies policies)
+    : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
+      cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed),
+      v6_(config.limits.flows_v6, config.seed), handshakes_(config.limits.handshakes) {
+    for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
+}
+
+template <engine_policies Policies>
+void engine<Policies>::process(std::span<frame> burst, time_point now, outbox& out) noexcept {
+    burst = burst.first(std::min(burst.size(), max_burst));
+    begin(now);
+    read(burst);
+    look_up(burst.size());
+    switch (config_.tracking.strictness) {
+        case strictness::off: return act_on_all<no_checks>(burst, out);
+        case strictness::loose: return act_on_all<loose_checks>(burst, out);
+        case strictness::strict: return act_on_all<strict_checks>(burst, out);
+    }
+}
+
+template <engine_policies Policies>
+void engine<Policies>::begin(time_point now) noexcept {
+    if (!started_) {
+        start_ = now_ = now;
+        started_ = true;
+    }
+    now_ = std::max(now_, now);
+    auto const elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count();
+    stamp_ = {static_cast<std::uint32_t>(elapsed)};
+    guard_.observe(half_open_, stamp_);
+}
+
+/// Parses every frame, computes its key and hash, and starts fetching its index bucket.
+template <engine_policies Policies>
+void engine<Policies>::read(std::span<frame> burst) noexcept {
+    for (std::size_t i = 0; i < burst.size(); ++i) read_one(i, burst[i]);
+}
+
+namespace detail {
+
+[[nodiscard]] inline bool is_query(packet_view const& view) noexcept { return view.is_icmp() && is_icmp_query(view); }
+
+/// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both.
+inline void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
+    if (view.is_icmp()) {
+        source = destination = header_at<big16>(view.bytes().data() + view.layout().transport_offset + 4);
+        return;
+    }
+    source = view.udp().source_port;
+    destination = view.udp().destination_port;
+}
+
+inline void read_tuple(packet_view const& view, ipv4_tuple& tuple) noexcept {
+    tuple.source = view.ipv4().source;
+    tuple.destination = view.ipv4().destination;
+    read_ports(view, tuple.source_port, tuple.destination_port);
+}
+
+inline void read_tuple(packet_view const& view, ipv6_tuple& tuple) noexcept {
+    tuple.source = view.ipv6().source;
+    tuple.destination = view.ipv6().destination;
+    read_ports(view, tuple.source_port, tuple.destination_port);
+}
+
+template <class Address>
+[[nodiscard]] flow_key<Address> key_of(packet_view const& view, std::uint16_t zone) noexcept {
+    flow_key<Address> key;
+    read_tuple(view, key.tuple);
+    key.zone = zone;
+    key.protocol = view.layout().protocol;
+    return key;
+}
+
+template <class Address>
+[[nodiscard]] Address source_of(packet_view const& view) noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return view.ipv4().source;
+    else
+        return view.ipv6().source;
+}
+
+[[nodiscard]] inline ip_address to_address(std::uint32_t address) noexcept { return ip_address::v4(address); }
+[[nodiscard]] inline ip_address to_address(ipv6_bytes const& address) noexcept { return ip_address::v6(address); }
+
+}  // namespace detail
+
+template <engine_policies Policies>
+void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
+    packet& p = packets_[i];
+    p.view = parse(f.link, f.bytes(), f.wire_length);
+    p.candidate = {};
+    classify(p, f);
+    if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) return;
+    if (p.view.layout().ip_version == 4) {
+        v4_keys_[i] = detail::key_of<std::uint32_t>(p.view, p.view.layout().vlan_id());
+        p.hash = v4_.table.hash(v4_keys_[i]);
+        v4_.table.prefetch_bucket(p.hash);
+    } else {
+        v6_keys_[i] = detail::key_of<ipv6_bytes>(p.view, p.view.layout().vlan_id());
+        p.hash = v6_.table.hash(v6_keys_[i]);
+        v6_.table.prefetch_bucket(p.hash);
+    }
+}
+
+/// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
+template <engine_policies Policies>
+void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
+    packet_layout const& l = p.view.layout();
+    p.kind = packet_kind::foreign;
+    p.error = l.error;
+    if (l.error != drop_reason::none) {
+        p.kind = packet_kind::malformed;
+    } else if (!p.view.is_ip()) {
+        return;
+    } else if (l.ip_version == 4 && f.offload.checksum != checksum_state::partial &&
+               verify_ipv4_header({p.view.bytes(), l}) == checksum_verdict::bad) {
+        p.kind = packet_kind::malformed;
+        p.error = drop_reason::ip_checksum;
+    } else if (l.fragment_offset != 0) {
+        p.kind = packet_kind::later_fragment;
+    } else if (p.view.is_tcp()) {
+        p.kind = packet_kind::tcp;
+    } else if (p.view.is_udp() || detail::is_query(p.view)) {
+        p.kind = packet_kind::datagram;
+    } else if (p.view.is_icmp() && detail::is_icmp_error(l.ip_version, p.view.icmp().type)) {
+        p.kind = packet_kind::icmp_error;
+    }
+}
+
+/// Reads every bucket and starts fetching the record it points to.
+template <engine_policies Policies>
+void engine<Policies>::look_up(std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        packet& p = packets_[i];
+        if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) continue;
+        if (p.view.layout().ip_version == 4) {
+            p.candidate = v4_.table.candidate(p.hash);
+            v4_.table.prefetch_record(p.candidate);
+        } else {
+            p.candidate = v6_.table.candidate(p.hash);
+            v6_.table.prefetch_record(p.candidate);
+        }
+    }
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks>
+void engine<Policies>::act_on_all(std::span<frame> burst, outbox& out) noexcept {
+    for (std::size_t i = 0; i < burst.size(); ++i) count(burst[i], act<Checks>(i, burst[i], out));
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks>
+typename engine<Policies>::decision engine<Policies>::act(std::size_t i, frame& f, outbox& out) noexcept {
+    packet& p = packets_[i];
+    bool const v4 = p.view.layout().ip_version == 4;
+    switch (p.kind) {
+        case packet_kind::tcp:
+        case packet_kind::datagram:
+            return v4 ? act_on_flow_packet<Checks, std::uint32_t>(i, f, out)
+                      : act_on_flow_packet<Checks, ipv6_bytes>(i, f, out);
+        case packet_kind::icmp_error: return v4 ? icmp_error<std::uint32_t>(p, f) : icmp_error<ipv6_bytes>(p, f);
+        case packet_kind::later_fragment: return later_fragment();
+        case packet_kind::malformed: return malformed(p.error);
+        case packet_kind::foreign: break;
+    }
+    return forwarded;
+}
+
+/// The candidate was read before this burst's earlier packets acted: it is confirmed against the table as it is now.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::size_t i, frame& f, outbox& out) noexcept {
+    packet& p = packets_[i];
+    flow_key<Address> const& k = key<Address>(i);
+    auto const& table = store<Address>().table;
+    bool const stale = p.candidate && !table.is_live(p.candidate.number());
+    flow_handle const found = table.confirm(k, p.hash, stale ? flow_handle{} : p.candidate);
+    if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
+    tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
+    if (t.options.malformed && config_.normalize.malformed == malformed_policy::drop)
+        return drop(drop_reason::tcp_options);
+    return tcp<Checks>(t, k, found);
+}
+
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::malformed(drop_reason reason) noexcept {
+    if (config_.normalize.malformed == malformed_policy::drop) return drop(reason);
+    ++counters_.malformed_passed[static_cast<std::size_t>(reason)];
+    return forwarded;
+}
+
+/// A later fragment carries no ports: without reassembly it can only be let through or not. Under address translation
+/// it would leak an untranslated address.
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::later_fragment() const noexcept {
+    constexpr bool translates = !std::is_same_v<decltype(Policies::addresses), keep_addresses>;
+    if (translates || config_.normalize.fragments == fragment_policy::drop) return drop(drop_reason::fragment_denied);
+    return forwarded;
+}
+
+template <engine_policies Policies>
+void engine<Policies>::count(frame& f, decision const& d) noexcept {
+    f.outcome = d.outcome;
+    f.reason = d.reason;
+    ++counters_.received;
+    switch (d.outcome) {
+        case verdict::forward: ++counters_.forwarded; return;
+        case verdict::reply: ++counters_.replied; return;
+        case verdict::hold: ++counters_.held; return;
+        case verdict::drop:
+            ++counters_.dropped[static_cast<std::size_t>(d.reason)];
+            policies_.observer.dropped(f, d.reason);
+            return;
+    }
+}
+
+template <engine_policies Policies>
+template <class Address>
+flow_key<Address> const& engine<Policies>::key(std::size_t i) const noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_keys_[i];
+    else
+        return v6_keys_[i];
+}
+
+template <engine_policies Policies>
+template <class Address>
+flow_store<Address>& engine<Policies>::store() noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_;
+    else
+        return v6_;
+}
+
+}  // namespace halfproxy

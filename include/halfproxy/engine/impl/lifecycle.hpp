@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSL-1.0
+// How flows begin, age, give way and end.
+#pragma once
+
+#include <halfproxy/engine/engine.hpp>
+
+#include <algorithm>
+
+namespace halfproxy {
+
+namespace detail {
+
+/// The farthest deadline a stamp can express safely; `never` is asked again then.
+inline constexpr timeout_ms farthest_deadline = 1u << 30;
+
+/// How readily a flow gives way to a newcomer when the table is full. The highest of the sampled ones goes; 0 stays.
+enum class dispensability : std::uint8_t { none, unreplied_datagram, closing, embryonic, expired };
+
+template <class Address>
+[[nodiscard]] bool is_embryonic(flow<Address> const& f) noexcept {
+    return f.protocol == ip_protocol::tcp && is_half_open(f.tcp.state);
+}
+
+template <class Address>
+[[nodiscard]] dispensability dispensability_of(flow<Address> const& f, bool expired) noexcept {
+    if (expired) return dispensability::expired;
+    if (is_embryonic(f)) return f.phase() == flow_phase::connecting ? dispensability::none : dispensability::embryonic;
+    if (f.protocol == ip_protocol::tcp)
+        return is_closing(f.tcp.state) ? dispensability::closing : dispensability::none;
+    return f.packets[index(direction::from_server)] == 0 ? dispensability::unreplied_datagram : dispensability::none;
+}
+
+}  // namespace detail
+
+template <engine_policies Policies>
+template <class Address>
+rule_action engine<Policies>::rule_for(flow_key<Address> const& key) const noexcept {
+    if (acl_.rules().empty()) return rule_action::allow;
+    bool const ports = key.protocol == ip_protocol::tcp || key.protocol == ip_protocol::udp;
+    return acl_.decide({detail::to_address(key.tuple.source), detail::to_address(key.tuple.destination), key.protocol,
+                        ports ? key.tuple.destination_port : std::uint16_t{0}});
+}
+
+/// Null when there is no room, or when the address policy's answer belongs to another flow already.
+template <engine_policies Policies>
+template <class Address>
+flow<Address>* engine<Policies>::open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept {
+    auto& table = store<Address>().table;
+    if (table.size() == table.capacity()) make_room<Address>();
+    flow_request<Address> const request{key.tuple, key.zone, key.protocol, arrival, proven};
+    flow_key<Address> back = key;
+    back.tuple = policies_.addresses.server_tuple(request).reversed();
+    insert_result const inserted = table.insert(key, back);
+    if (!inserted) return nullptr;
+    flow<Address>& f = table.record(inserted.handle);
+    f.tuple = {key.tuple, back.tuple};
+    f.zone = key.zone & 0x0fffu;
+    f.protocol = key.protocol;
+    f.client_side = static_cast<std::uint8_t>(arrival) & 1u;
+    f.last_seen = f.opened = stamp_;
+    ++counters_.flows_opened;
+    flows_peak_ = std::max(flows_peak_, flows_now());
+    policies_.observer.opened(f);
+    return &f;
+}
+
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::close_flow(std::uint32_t number) noexcept {
+    flow_store<Address>& s = store<Address>();
+    flow<Address> const& f = s.table.record(number);
+    if (f.phase() == flow_phase::connecting) handshakes_.release(f.shift.sequence);
+    else if (detail::is_embryonic(f)) half_open_changed(-1);
+    policies_.observer.closed(f);
+    s.wheel.cancel(number);
+    s.table.erase(number);
+    ++counters_.flows_closed;
+}
+
+/// One flow gives way, if a sample of them holds one that may: never an established one.
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::make_room() noexcept {
+    auto& table = store<Address>().table;
+    auto best = detail::dispensability::none;
+    std::uint32_t victim = 0;
+    table.sample(eviction_samples, [&](std::uint32_t number, flow<Address> const& f) {
+        bool const expired = stamp_ - f.last_seen >= static_cast<std::int32_t>(timeout_of_flow(f));
+        auto const d = detail::dispensability_of(f, expired);
+        if (d > best) {
+            best = d;
+            victim = number;
+        }
+        return best != detail::dispensability::expired;
+    });
+    if (best == detail::dispensability::none) return;
+    ++counters_.flows_evicted;
+    close_flow<Address>(victim);
+}
+
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::arm(flow<Address>& f, timeout_ms timeout) noexcept {
+    flow_store<Address>& s = store<Address>();
+    auto const number = static_cast<std::uint32_t>(&f - s.table.records());
+    s.wheel.arm(number, stamp_ + std::min(timeout, detail::farthest_deadline));
+}
+
+template <engine_policies Policies>
+template <class Address>
+timeout_ms engine<Policies>::timeout_of_flow(flow<Address> const& f) const noexcept {
+    timeout_ms timeout;
+    if (f.protocol == ip_protocol::tcp)
+        timeout = timeout_of(f.tcp, config_.timeouts);
+    else
+        timeout = f.packets[index(direction::from_server)] != 0 ? config_.timeouts.datagram_replied
+                                                                : config_.timeouts.datagram_new;
+    return std::min(timeout, detail::farthest_deadline);
+}
+
+/// The wheel asks whether the flow is over. Packets only write last_seen, so the true deadline is known here.
+template <engine_policies Policies>
+template <class Address>
+std::optional<stamp_ms> engine<Policies>::on_timer(std::uint32_t number, outbox& out) noexcept {
+    flow<Address> const& f = store<Address>().table.record(number);
+    if (f.phase() == flow_phase::connecting) return retry_connecting<Address>(number, out);
+    timeout_ms const timeout = timeout_of_flow(f);
+    stamp_ms const deadline = f.last_seen + timeout;
+    if (timeout == detail::farthest_deadline || deadline - stamp_ > 0) return deadline - stamp_ > 0 ? deadline : stamp_ + timeout;
+    close_flow<Address>(number);
+    return std::nullopt;
+}
+
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::note_forwarded(flow<Address>& f, direction from, packet const& p) noexcept {
+    packet_layout const& l = p.view.layout();
+    ++f.packets[index(from)];
+    f.bytes[index(from)] += l.datagram_end - l.network_offset;
+}
+
+template <engine_policies Policies>
+void engine<Policies>::half_open_changed(int by) noexcept {
+    half_open_ += static_cast<std::uint32_t>(by);
+}
+
+template <engine_policies Policies>
+void engine<Policies>::advance(time_point now, outbox& out) noexcept {
+    begin(now);
+    std::uint32_t const used = v4_.wheel.advance(
+        stamp_, timers_per_advance, [&](std::uint32_t number) { return on_timer<std::uint32_t>(number, out); });
+    v6_.wheel.advance(stamp_, timers_per_advance - used,
+                      [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
+}
+
+template <engine_policies Policies>
+std::optional<time_point> engine<Policies>::next_deadline() const noexcept {
+    auto const v4 = v4_.wheel.next_deadline();
+    auto const v6 = v6_.wheel.next_deadline();
+    if (!v4 && !v6) return std::nullopt;
+    std::int32_t const ms = std::min(v4 ? *v4 - stamp_ : *v6 - stamp_, v6 ? *v6 - stamp_ : *v4 - stamp_);
+    return now_ + std::chrono::milliseconds(ms);
+}
+
+}  // namespace halfproxy

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSL-1.0
+// What becomes of a TCP segment: of a flow, or without one.
+#pragma once
+
+#include <halfproxy/engine/engine.hpp>
+
+namespace halfproxy {
+
+namespace detail {
+
+inline constexpr std::uint8_t deciding_flags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst | tcp_flag::ack;
+
+/// Sources from which no connection can come: not unicast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7), or the destination itself.
+[[nodiscard]] inline bool impossible_source(ipv4_tuple const& t) noexcept {
+    bool const land = t.source == t.destination && t.source_port == t.destination_port;
+    return land || t.source >> 28 >= 0xe || t.source >> 24 == 0;
+}
+
+[[nodiscard]] inline bool impossible_source(ipv6_tuple const& t) noexcept {
+    bool const land = t.source == t.destination && t.source_port == t.destination_port;
+    return land || t.source[0] == 0xff || t.source == ipv6_bytes{};
+}
+
+template <class Address>
+void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>) {
+        header_at<big32>(origin.source.data()) = t.source;
+        header_at<big32>(origin.destination.data()) = t.destination;
+    } else {
+        origin.source = t.source;
+        origin.destination = t.destination;
+    }
+    origin.source_port = t.source_port;
+    origin.destination_port = t.destination_port;
+}
+
+}  // namespace detail
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::tcp(tcp_packet& t, flow_key<Address> const& key,
+                                                          flow_handle found) noexcept {
+    if (found) [[likely]]
+        return tcp_of_flow<Checks>(t, key, found);
+    return tcp_without_flow<Checks>(t, key);
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t, flow_key<Address> const& key,
+                                                                  flow_handle found) noexcept {
+    flow<Address>& f = store<Address>().table.record(found);
+    auto const from = static_cast<direction>(found.direction());
+    if (f.arrival(from) != t.f.arrival) return drop(drop_reason::wrong_side);
+    if (f.phase() == flow_phase::connecting) return while_connecting<Checks, Address>(t, found);
+    tcp_segment const segment = segment_of(t, f, from);
+    constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
+    if (segment.has(decisive) && !checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
+    if (is_closing(f.tcp.state)) {
+        if (from == direction::from_client && replaced_by_cookie(t, key, found, segment))
+            return tcp_without_flow<Checks>(t, key);
+    } else if (f.phase() == flow_phase::spliced && segment.flags == (tcp_flag::syn | tcp_flag::ack)) {
+        return repeat_ack(t, f);
+    }
+
+    tcp_state const before = f.tcp.state;
+    track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment);
+    if (result.outcome == track_outcome::drop) return drop(result.reason);
+    if (result.outcome == track_outcome::reopen) {
+        // A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
+        if (must_challenge(key, t.f.arrival, admission::by_guard)) return send_cookie(t, key);
+        close_flow<Address>(found.number());
+        return syn_without_flow<Checks>(t, key);
+    }
+    if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
+    if (f.tcp.state != before) {
+        if (is_half_open(before) && !is_half_open(f.tcp.state)) half_open_changed(-1);
+        arm(f, timeout_of_flow(f));
+    }
+    note_forwarded(f, from, t.p);
+    translate_tcp(t, f, from);
+    return forwarded;
+}
+
+/// The segment in the numbers the tracker keeps: the server's own.
+template <engine_policies Policies>
+template <class Address>
+tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
+    tcp_segment s = make_tcp_segment(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
+    if (f.phase() != flow_phase::spliced || from == direction::from_server) return s;
+    s.ack = s.ack - f.shift.sequence;
+    s.sack_right = s.sack_right - f.shift.sequence;
+    if (!s.has(tcp_flag::syn)) s.window = window_rescale{f.client_scale, f.tcp.scale[0]}.apply(s.window);
+    return s;
+}
+
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept {
+    bool const spliced = f.phase() == flow_phase::spliced;
+    bool const rewrites = f.rewrites_addresses();
+    // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
+    if (t.p.view.layout().more_fragments) {
+        f.tcp.marks[0] |= tcp_mark::liberal;
+        f.tcp.marks[1] |= tcp_mark::liberal;
+    }
+    if (!spliced && !rewrites) return;
+    header_changes changes;
+    if (spliced && from == direction::from_server)
+        shift_to_client(t.p.view, t.options, f.shift, {f.tcp.scale[1], static_cast<std::uint8_t>(f.promised_scale)}, changes);
+    else if (spliced)
+        shift_to_server(t.p.view, t.options, f.shift, {f.client_scale, f.tcp.scale[0]}, changes);
+    if (rewrites) {
+        flow_tuple<Address> const to = f.leaving(from);
+        nat_rewriter<>::replace(t.p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
+                                changes);
+    }
+    incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
+}
+
+/// Packets that open, close or answer something are verified; of data the endpoints judge themselves, since changes are
+/// incremental. The device may have done it, or may still have to (partial).
+template <engine_policies Policies>
+bool engine<Policies>::checksums_good(packet const& p, frame const& f) const noexcept {
+    if (!config_.normalize.verify_checksums || f.offload.checksum != checksum_state::unknown) return true;
+    return verify_transport({p.view.bytes(), p.view.layout()}) != checksum_verdict::bad;
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::tcp_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    std::uint8_t const flags = t.p.view.tcp().flags;
+    if (!valid_tcp_flags(flags)) return drop(drop_reason::tcp_flags);
+    if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);
+    if (detail::impossible_source(key.tuple)) return drop(drop_reason::ip_source);
+    if (any_fast_rule_) {
+        flow_key<Address> back = key;
+        back.tuple = key.tuple.reversed();
+        if (rule_for(key) == rule_action::fast || rule_for(back) == rule_action::fast) return forwarded;
+    }
+    switch (flags & detail::deciding_flags) {
+        case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
+        case tcp_flag::ack: return ack_without_flow<Checks>(t, key);
+        default: return drop(drop_reason::no_flow);
+    }
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    ++counters_.syns_seen;
+    if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
+    if (draining_) return drop(drop_reason::policy_denied);
+    switch (rule_for(key)) {
+        case rule_action::deny: return drop(drop_reason::rule_denied);
+        case rule_action::reset: return reset_sender(t);
+        default: break;
+    }
+    admission const wish = policies_.admission.decide(
+        flow_request<Address>{key.tuple, key.zone, key.protocol, t.f.arrival, false});
+    if (wish == admission::deny) return drop(drop_reason::policy_denied);
+    if (must_challenge(key, t.f.arrival, wish)) return send_cookie(t, key);
+
+    flow<Address>* const f = open_flow(key, t.f.arrival, false);
+    if (f == nullptr) return drop(drop_reason::table_full);
+    tcp_tracker<Checks>::open(f->tcp, segment_of(t, *f, direction::from_client));
+    half_open_changed(+1);
+    arm(*f, timeout_of_flow(*f));
+    note_forwarded(*f, direction::from_client, t.p);
+    translate_tcp(t, *f, direction::from_client);
+    return forwarded;
+}
+
+/// A bare ACK may carry a cookie of ours; otherwise it may be a connection that began before us.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    bool const may_be_cookie = t.f.arrival == side::outside && guard_.honours_cookies();
+    if (may_be_cookie) {
+        if (auto const options = check_cookie(t, key)) return connect<Checks>(t, key, *options);
+        ++counters_.cookies_invalid;
+    }
+    bool const data = t.p.view.layout().payload_bytes() != 0;
+    bool const pick_up = config_.tracking.pickup == pickup::any || (config_.tracking.pickup == pickup::data_only && data);
+    if (!pick_up) return drop(may_be_cookie ? drop_reason::cookie_invalid : drop_reason::no_flow);
+    if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
+    flow<Address>* const f = open_flow(key, t.f.arrival, false);
+    if (f == nullptr) return drop(drop_reason::table_full);
+    tcp_tracker<Checks>::pick_up(f->tcp, segment_of(t, *f, direction::from_client));
+    arm(*f, timeout_of_flow(*f));
+    note_forwarded(*f, direction::from_client, t.p);
+    translate_tcp(t, *f, direction::from_client);
+    return forwarded;
+}
+
+/// On a flow that is over, an ACK with other numbers may be a new incarnation's cookie. True when it is, and the old
+/// flow is gone.
+template <engine_policies Policies>
+template <class Address>
+bool engine<Policies>::replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
+                                          tcp_segment const& segment) noexcept {
+    if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return false;
+    flow<Address> const& old = store<Address>().table.record(found);
+    bool const expected = segment.seq == old.tcp.side[index(direction::from_client)].end;
+    if (expected || !guard_.honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
+    close_flow<Address>(found.number());
+    return true;
+}
+
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::send_in_place(tcp_packet& t, packet_origin const& origin,
+                                                                    tcp_fields const& fields, built_options const& options,
+                                                                    verdict outcome) noexcept {
+    std::size_t const bytes = build_tcp({t.f.data, t.f.capacity}, origin, fields, options);
+    if (bytes == 0) return drop(drop_reason::frame_room);
+    t.f.length = t.f.wire_length = static_cast<std::uint32_t>(bytes);
+    t.f.offload = {};
+    return {outcome};
+}
+
+/// RFC 9293 section 3.10.7.1: the answer to a SYN for a port that is closed.
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::reset_sender(tcp_packet& t) noexcept {
+    packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
+    seq_num const end = seq_num{t.p.view.tcp().sequence} + 1 + t.p.view.layout().payload_bytes();
+    return send_in_place(t, back, {.seq = {}, .ack = end, .flags = tcp_flag::rst | tcp_flag::ack, .window = 0}, {},
+                         verdict::reply);
+}
+
+}  // namespace halfproxy
