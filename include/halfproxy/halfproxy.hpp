@@ -33,13 +33,20 @@
 
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
 #include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
+#include <halfproxy/track/huge_page_memory.hpp>   // memory for large tables
 #include <halfproxy/track/tcp_tracker.hpp>        // TCP states and windows
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
 
+#include <halfproxy/translate/icmp_quote.hpp>     // 
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
+#include <halfproxy/engine/counters.hpp>          // what the engine counts
+#include <halfproxy/engine/engine.hpp>            // process(): the path of a packet
+#include <halfproxy/engine/flow.hpp>              // the flow record
+#include <halfproxy/engine/handshake.hpp>         // the handshake with the server that a valid cookie starts
+#include <halfproxy/engine/policies.hpp>          // what a user may supply to the engine
 // clang-format on
