@@ -259,3 +259,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/splice.hpp>
 #include <halfproxy/engine/impl/datagram_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
+
+#if defined(HALFPROXY_COMPILED)
+extern template class halfproxy::engine<halfproxy::default_policies>;
+#endif
