@@ -49,6 +49,7 @@ void write_ip(row_writer& rows, const_packet_view const& packet) {
     packet_layout const& l = packet.layout();
     if (!packet.is_ip()) return absent(rows, 7);
     rows.number(l.ip_version);
+    if (l.error == drop_reason::ip_header_length) return absent(rows, 6);  // where its fields end is not known
     if (l.ip_version == 4) {
         ipv4_header const& ip = packet.ipv4();
         rows.formatted([&](fmt::memory_buffer& out) { append_ipv4(out, ip.source); });
@@ -93,16 +94,42 @@ void write_tcp(row_writer& rows, const_packet_view const& packet, tcp_options co
     rows.number(tcp.acknowledgment);
     rows.hex(static_cast<std::uint16_t>((tcp.offset_and_high_flags & 0xfu) << 8 | tcp.flags));
     rows.number(tcp.window);
-    rows.number(packet.layout().payload_bytes());
+    optional_number(rows, !packet.layout().is_fragment(), packet.layout().payload_bytes());
     write_tcp_options(rows, options);
+}
+
+/// A data offset that ends inside the fixed header: what stands behind it is no header. Of the rest, the offset tells.
+void write_short_tcp(row_writer& rows, const_packet_view const& packet) {
+    packet_layout const& l = packet.layout();
+    tcp_header const& tcp = packet.tcp();
+    rows.number(tcp.source_port);
+    rows.number(tcp.destination_port);
+    rows.number(tcp.sequence);
+    absent(rows, 3);
+    rows.number(l.datagram_end - l.transport_offset - tcp.header_bytes());
+    absent(rows, 6);
+}
+
+[[nodiscard]] bool is_short_tcp(const_packet_view const& packet) {
+    return packet.is_tcp() && packet.tcp().header_bytes() < sizeof(tcp_header);
+}
+
+/// The ports of a first fragment that holds not all of the header.
+[[nodiscard]] bool has_ports_only(const_packet_view const& packet) {
+    packet_layout const& l = packet.layout();
+    bool const ports = l.protocol == ip_protocol::tcp || l.protocol == ip_protocol::udp;
+    return ports && !l.has_transport && l.fragment_offset == 0 && l.transport_offset > l.network_offset &&
+           l.transport_offset + 4u <= l.datagram_end && l.transport_offset + 4u <= packet.bytes().size();
 }
 
 void write_transport(row_writer& rows, const_packet_view const& packet, tcp_options const& options) {
     constexpr int tcp_columns = 11;
+    if (is_short_tcp(packet)) return write_short_tcp(rows, packet);
     if (packet.is_tcp()) return write_tcp(rows, packet, options);
-    if (packet.is_udp()) {
-        rows.number(packet.udp().source_port);
-        rows.number(packet.udp().destination_port);
+    if (packet.is_udp() || has_ports_only(packet)) {
+        std::uint8_t const* const ports = packet.bytes().data() + packet.layout().transport_offset;
+        rows.number(header_at<big16>(ports));
+        rows.number(header_at<big16>(ports + 2));
         return absent(rows, tcp_columns);
     }
     absent(rows, tcp_columns + 2);
@@ -125,11 +152,13 @@ void write_checksums(row_writer& rows, const_packet_view const& packet) {
             case checksum_verdict::unverifiable: return rows.text("unverified");
         }
     };
-    if (packet.layout().ip_version == 4)
+    bool const has_sum = packet.layout().ip_version == 4 && packet.layout().error != drop_reason::ip_header_length;
+    if (has_sum)
         write(verify_ipv4_header(packet));
     else
         rows.absent();
-    if (!packet.is_tcp() && !packet.is_udp() && !packet.is_icmp()) return rows.absent();
+    bool const has_field = packet.is_tcp() || packet.is_udp() || packet.is_icmp();
+    if (!has_field || is_short_tcp(packet)) return rows.absent();
     checksum_verdict const verdict = verify_transport(packet);
     if (verdict == checksum_verdict::bad && holds_partial_sum(packet)) return rows.text("partial");
     write(verdict);

@@ -65,7 +65,7 @@ class checksum_delta {
 };
 
 /// Sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) of a packet whose IP header was parsed.
-/// A routing header's final destination is not looked up: see l4_checksum_of().
+/// The header's own addresses: those of a source route are looked up by verify_transport() only.
 template <contiguous_bytes Bytes>
 [[nodiscard]] checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
                                              std::uint32_t transport_bytes) noexcept;
@@ -74,12 +74,13 @@ enum class checksum_verdict : std::uint8_t {
     good,
     bad,
     absent,        ///< UDP over IPv4 with 0
-    unverifiable,  ///< a fragment, a cut capture, a protocol without checksum, an IPv6 routing header
+    unverifiable,  ///< a fragment, a cut capture, a protocol without checksum, a routing header without addresses
 };
 
 [[nodiscard]] checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept;
 
-/// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload.
+/// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload. The pseudo-header's addresses are the end points':
+/// where a source route ends, and of a mobile node its home address.
 [[nodiscard]] checksum_verdict verify_transport(const_packet_view const& packet) noexcept;
 
 /// Recomputes the IPv4 header checksum (IPv4 only) and the TCP checksum of a packet the library has built.

@@ -74,19 +74,18 @@ inline void parse_transport(parse_cursor& c) noexcept {
     }
 }
 
-/// The datagram's own length decides where it ends; bytes behind it are link padding. Returns false when the length
-/// is impossible. A length of 0 is what a sender leaves that expects its device to cut the segment up: the frame decides.
-inline bool set_datagram_end(parse_cursor& c, std::size_t length, std::size_t header) noexcept {
+/// The datagram's own length decides where it ends; bytes behind it are link padding. A length beyond the frame is an
+/// error, and the frame decides. So it does, without error, for a length of 0: a sender leaves that which expects its
+/// device to cut the segment up.
+inline void set_datagram_end(parse_cursor& c, std::size_t length, std::size_t header) noexcept {
     packet_layout& l = c.layout;
     std::size_t const present = c.wire - l.network_offset;
     if (length == 0 && present > header) length = present;
-    bool const possible = length >= header && length <= present;
-    if (!possible) {
+    if (length < header || length > present) {
         c.fail(drop_reason::ip_total_length);
         length = present;
     }
     l.datagram_end = static_cast<std::uint32_t>(l.network_offset + length);
-    return possible;
 }
 
 inline void parse_ipv4(parse_cursor& c) noexcept {
@@ -105,7 +104,8 @@ inline void parse_ipv4(parse_cursor& c) noexcept {
     if (!c.has(l.network_offset, header)) return c.fail(drop_reason::ip_header_truncated);
     l.transport_offset = l.payload_offset = static_cast<std::uint16_t>(l.network_offset + header);
     if (ip.total_length != 0 && ip.total_length < header) return c.fail(drop_reason::ip_header_length);
-    if (set_datagram_end(c, ip.total_length, header)) parse_transport(c);
+    set_datagram_end(c, ip.total_length, header);
+    parse_transport(c);
 }
 
 /// Bytes of an extension header, by its own length field (RFC 8200 section 4; RFC 4302 for AH, in words of 4).
@@ -160,7 +160,7 @@ inline void parse_ipv6(parse_cursor& c) noexcept {
     l.protocol = ip.next_header;
     l.transport_offset = l.payload_offset = static_cast<std::uint16_t>(l.network_offset + sizeof(ipv6_header));
     std::size_t const payload = ip.payload_length;
-    if (!set_datagram_end(c, payload == 0 ? 0 : payload + sizeof(ipv6_header), sizeof(ipv6_header))) return;
+    set_datagram_end(c, payload == 0 ? 0 : payload + sizeof(ipv6_header), sizeof(ipv6_header));
     if (parse_extensions(c)) parse_transport(c);
 }
 
