@@ -94,6 +94,7 @@ TEST_CASE("stop serves what is in flight, runs the timers a last time and comple
     CHECK(f.done == 1);
     CHECK(f.engine.from_outside == 20);
     CHECK(f.engine.advances == 1);
+    CHECK(f.engine.drains == 1);
 }
 
 TEST_CASE("stop ends a sleep at once, and a worker that never started") {

@@ -41,6 +41,8 @@ class wire_engine {
 
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept { return deadline; }
 
+    void drain() noexcept { ++drains; }
+
     std::optional<time_point> deadline{};
     std::optional<time_point> next_after_advance{};
     std::size_t originate_on_advance = 0;
@@ -50,6 +52,7 @@ class wire_engine {
     std::size_t from_outside = 0;
     std::size_t from_inside = 0;
     std::size_t stale_outcomes = 0;
+    std::size_t drains = 0;
 
   private:
     static void push(side exit, outbox& out) noexcept {

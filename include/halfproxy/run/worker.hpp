@@ -62,8 +62,9 @@ class worker {
     /// Begins to forward once the io_context runs. `done` is called once, on the io_context, after stop().
     void start(std::function<void()> done = {});
 
-    /// From any thread. Goes on until both ports are empty, for options.drain at most, runs the timers that are due a
-    /// last time, and calls `done`. What arrives later is left to the ports.
+    /// From any thread. Tells the engine to open no more flows, if it has a drain(); goes on until both ports are empty,
+    /// for options.drain at most; runs the timers that are due a last time; calls `done`. What arrives later is left to
+    /// the ports.
     void stop();
 
     [[nodiscard]] pump<Io, Engine, InsideIo> const& packets() const noexcept { return pump_; }

@@ -165,6 +165,7 @@ void worker<Io, Engine, Clock, InsideIo>::begin_drain() {
     bool const visit_is_due = phase_ == phase::running;  // its handler is posted already
     phase_ = phase::draining;
     drain_until_ = clock_() + options_.drain;
+    if constexpr (requires { pump_.engine().drain(); }) pump_.engine().drain();
     if (!visit_is_due) leave_to_others();
 }
 

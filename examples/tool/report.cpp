@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+// A run's numbers as JSON and as text.
+#include "report.hpp"
+
+#include "commands.hpp"
+
+#include <halfproxy/core/version.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <cerrno>
+#include <iterator>
+#include <system_error>
+
+namespace halfproxy::tool {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+std::string_view state_name(guard_state state) {
+    switch (state) {
+        case guard_state::ready: return "ready";
+        case guard_state::active: return "active";
+        case guard_state::grace: return "grace";
+    }
+    return "";
+}
+
+json by_reason(std::array<std::uint64_t, drop_reason_count> const& counts) {
+    json out = json::object();
+    for (std::size_t i = 1; i < counts.size(); ++i) out[std::string{drop_reason_texts[i].name}] = counts[i];
+    return out;
+}
+
+json counters_json(engine_counters const& c) {
+    return {{"received", c.received},
+            {"forwarded", c.forwarded},
+            {"replied", c.replied},
+            {"held", c.held},
+            {"originated", c.originated},
+            {"syns_seen", c.syns_seen},
+            {"cookies_sent", c.cookies_sent},
+            {"cookies_valid", c.cookies_valid},
+            {"cookies_invalid", c.cookies_invalid},
+            {"challenges_spared", c.challenges_spared},
+            {"handshakes_completed", c.handshakes_completed},
+            {"handshakes_refused", c.handshakes_refused},
+            {"handshakes_timed_out", c.handshakes_timed_out},
+            {"syns_retransmitted", c.syns_retransmitted},
+            {"flows_opened", c.flows_opened},
+            {"flows_closed", c.flows_closed},
+            {"flows_evicted", c.flows_evicted},
+            {"dropped", by_reason(c.dropped)},
+            {"malformed_passed", by_reason(c.malformed_passed)}};
+}
+
+json port_json(port_report const& p) {
+    return {{"name", p.name},
+            {"received", p.received},
+            {"sent", p.sent},
+            {"kernel_drops", p.kernel_drops},
+            {"receive_truncated", p.receive_truncated},
+            {"not_taken", p.not_taken},
+            {"refused", p.refused},
+            {"link_down", p.link_down}};
+}
+
+json packets_json(engine_counters const& c) {
+    return {{"received", c.received}, {"forwarded", c.forwarded},   {"replied", c.replied},
+            {"held", c.held},         {"originated", c.originated}, {"dropped", c.dropped_total()}};
+}
+
+json capture_json(capture_report const& c) {
+    return {{"file", c.file}, {"records", c.records}, {"complete", c.complete}, {"problem", c.problem}};
+}
+
+}  // namespace
+
+std::string json_text(run_report const& r) {
+    engine_counters const& c = r.counters;
+    json out{{"version", std::string{library_version}},
+             {"uptime_s", r.uptime_s},
+             {"syns_seen", c.syns_seen},
+             {"cookies_sent", c.cookies_sent},
+             {"cookies_valid", c.cookies_valid},
+             {"flows",
+              {{"now", r.flows_now}, {"peak", r.flows_peak}, {"opened", c.flows_opened}, {"closed", c.flows_closed}}},
+             {"packets", packets_json(c)},
+             {"guard", {{"state", std::string{state_name(r.guard)}}, {"activations", r.guard_activations}}},
+             {"memory",
+              {{"configured_bytes", r.configured_bytes},
+               {"rss_at_start_bytes", r.rss_at_start_bytes},
+               {"rss_bytes", r.rss_bytes}}},
+             {"io", {{"outside", port_json(r.outside)}, {"inside", port_json(r.inside)}}},
+             {"counters", counters_json(c)}};
+    if (r.capture) out["capture"] = capture_json(*r.capture);
+    // Names of files and interfaces need not be UTF-8; JSON must be.
+    return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+std::string summary_text(run_report const& r) {
+    engine_counters const& c = r.counters;
+    std::string out;
+    auto const to = std::back_inserter(out);
+    fmt::format_to(
+        to, "after {:.1f} s: {} packets received, {} forwarded, {} replied, {} held, {} dropped, {} originated\n",
+        r.uptime_s, c.received, c.forwarded, c.replied, c.held, c.dropped_total(), c.originated);
+    fmt::format_to(
+        to, "  SYNs {}, cookies sent {}, valid {}, invalid {}; handshakes completed {}, refused {}, timed out {}\n",
+        c.syns_seen, c.cookies_sent, c.cookies_valid, c.cookies_invalid, c.handshakes_completed, c.handshakes_refused,
+        c.handshakes_timed_out);
+    fmt::format_to(to, "  flows: {} now, {} at most, {} opened, {} evicted; guard {}, activated {} times\n",
+                   r.flows_now, r.flows_peak, c.flows_opened, c.flows_evicted, state_name(r.guard),
+                   r.guard_activations);
+    for (auto const& [side_name, p] : {std::pair{"outside", &r.outside}, std::pair{"inside", &r.inside}})
+        fmt::format_to(
+            to,
+            "  {} {}: received {}, sent {}, lost: {} ring full, {} too large, {} no room, {} refused, {} link down\n",
+            side_name, p->name, p->received, p->sent, p->kernel_drops, p->receive_truncated, p->not_taken, p->refused,
+            p->link_down);
+    fmt::format_to(to, "  memory: {:.1f} MiB fixed at start, {:.1f} MiB resident\n",
+                   static_cast<double>(r.configured_bytes) / (1 << 20), static_cast<double>(r.rss_bytes) / (1 << 20));
+    for (std::size_t i = 1; i < drop_reason_count; ++i)
+        if (c.dropped[i] != 0)
+            fmt::format_to(to, "  dropped {}: {} ({})\n", c.dropped[i], drop_reason_texts[i].name,
+                           drop_reason_texts[i].sentence);
+    return out;
+}
+
+report_file::report_file(std::optional<std::filesystem::path> const& path) {
+    if (!path) return;
+    path_ = *path;
+    out_.open(path_, std::ios::binary | std::ios::trunc);
+    if (!out_)
+        throw usage_error(
+            fmt::format("cannot write the report {}: {}", path_.string(), std::generic_category().message(errno)));
+}
+
+void report_file::write(run_report const& report) {
+    if (!out_.is_open()) return;
+    out_ << json_text(report) << std::flush;
+    if (!out_) throw run_error(fmt::format("cannot write the report {}", path_.string()));
+}
+
+}  // namespace halfproxy::tool

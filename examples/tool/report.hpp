@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a run has come to: numbers for a JSON file and for a reader.
+#pragma once
+
+#include <halfproxy/admit/guard.hpp>
+#include <halfproxy/engine/counters.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace halfproxy::tool {
+
+/// One port. Every frame that was due to leave and did not is in exactly one of the lost counters.
+struct port_report {
+    std::string name{};
+    std::uint64_t received = 0;
+    std::uint64_t sent = 0;
+    std::uint64_t kernel_drops = 0;       ///< came in, but the receive ring was full
+    std::uint64_t receive_truncated = 0;  ///< came in, larger than a ring slot
+    std::uint64_t not_taken = 0;          ///< the device had no room
+    std::uint64_t refused = 0;            ///< the kernel refused the frame itself
+    std::uint64_t link_down = 0;
+};
+
+/// How far a capture could be read.
+struct capture_report {
+    std::string file{};
+    std::uint64_t records = 0;
+    bool complete = true;
+    std::string problem{};
+};
+
+struct run_report {
+    double uptime_s = 0;  ///< of a replay: the time its capture spans
+    engine_counters counters{};
+    std::uint32_t flows_now = 0;
+    std::uint32_t flows_peak = 0;
+    guard_state guard = guard_state::ready;
+    std::uint32_t guard_activations = 0;
+    std::size_t configured_bytes = 0;  ///< engine and rings: fixed at start
+    std::size_t rss_at_start_bytes = 0;
+    std::size_t rss_bytes = 0;
+    port_report outside{};
+    port_report inside{};
+    std::optional<capture_report> capture{};
+
+    template <class Engine>
+    void take(Engine const& engine) {
+        counters = engine.counters();
+        flows_now = engine.flows_now();
+        flows_peak = engine.flows_peak();
+        guard = engine.guard_status().state();
+        guard_activations = engine.guard_status().activations();
+    }
+};
+
+[[nodiscard]] std::string json_text(run_report const& report);
+
+/// A few lines for a terminal.
+[[nodiscard]] std::string summary_text(run_report const& report);
+
+/// A report's file, opened before the run so that a wrong path is known then, and so that no privilege is needed later.
+class report_file {
+  public:
+    /// Throws usage_error when the file cannot be created.
+    explicit report_file(std::optional<std::filesystem::path> const& path);
+
+    /// Throws run_error when it cannot be written. Does nothing when no report was asked for.
+    void write(run_report const& report);
+
+  private:
+    std::filesystem::path path_{};
+    std::ofstream out_{};
+};
+
+}  // namespace halfproxy::tool

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSL-1.0
+// What the tool asks of Linux: random bytes, its own memory, and to need no privilege any more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace halfproxy::tool {
+
+/// Fills `out` from the kernel's random source; throws run_error when there is none.
+void fill_random(std::span<std::uint8_t> out);
+
+/// Memory of this process that is in RAM now; 0 when /proc cannot be read.
+[[nodiscard]] std::size_t resident_bytes();
+
+/// Gives up every capability of the calling thread for good, and of every program it might start. Call it before other
+/// threads exist. Descriptors that are open keep working. Throws run_error when a capability remains.
+void drop_privileges();
+
+}  // namespace halfproxy::tool
