@@ -127,6 +127,23 @@ lab_inline() {
     lab_bridge "$HALFPROXY_BIN" inline --outside out0 --inside in0 --report "$LAB_DIR/report.json" "$@"
 }
 
+# lab_proxy_stop: SIGTERM; it must report and end with 0.
+lab_proxy_stop() {
+    lab_alive "$LAB_PROXY" || lab_fail "the proxy ended by itself"
+    lab_stop "$LAB_PROXY" 10
+    [ "$LAB_STATUS" = 0 ] || lab_fail "the proxy ended with $LAB_STATUS after SIGTERM"
+}
+
+# lab_each_guard FUNCTION ARGUMENTS...: calls it once for each guard mode, with a half proxy of that mode running.
+lab_each_guard() {
+    for LAB_GUARD in off auto always; do
+        lab_inline --guard $LAB_GUARD
+        "$@" || lab_fail "$* with --guard $LAB_GUARD"
+        lab_proxy_stop
+        echo "ok: --guard $LAB_GUARD: $*"
+    done
+}
+
 # lab_listens NAMESPACE PORT: somebody listens there on TCP.
 lab_listens() { lab_in "$1" ss -Hltn "sport = :$2" | grep -q .; }
 

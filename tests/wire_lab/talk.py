@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Small servers and clients for the wire tests.
+
+banner-server PORT                  speaks first, then echoes one line, on TCP over IPv4 and IPv6
+banner-client ADDRESS PORT COUNT    expects just that, COUNT times
+echo-server PORT                    echoes datagrams, IPv4 and IPv6
+echo-client ADDRESS PORT COUNT SIZE expects its datagrams back
+"""
+import os
+import socket
+import sys
+
+BANNER = b"220 server speaks first\r\n"
+TIMEOUT_S = 10
+
+
+def listen(kind, port):
+    sock = socket.socket(socket.AF_INET6, kind)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("::", port))
+    return sock
+
+
+def banner_server(port):
+    sock = listen(socket.SOCK_STREAM, int(port))
+    sock.listen(128)
+    while True:
+        peer, _ = sock.accept()
+        peer.settimeout(TIMEOUT_S)
+        try:
+            peer.sendall(BANNER)
+            peer.sendall(peer.makefile("rb").readline())
+        except OSError as problem:
+            print("banner-server:", problem, file=sys.stderr)
+        peer.close()
+
+
+def banner_client(address, port, count):
+    for i in range(int(count)):
+        with socket.create_connection((address, int(port)), TIMEOUT_S) as peer:
+            stream = peer.makefile("rb")
+            if stream.readline() != BANNER:
+                sys.exit(f"connection {i}: no banner")
+            line = b"line %d\r\n" % i
+            peer.sendall(line)
+            if stream.readline() != line:
+                sys.exit(f"connection {i}: the line did not come back")
+            if stream.read(1) != b"":
+                sys.exit(f"connection {i}: no end of stream")
+    print(f"{count} connections")
+
+
+def echo_server(port):
+    sock = listen(socket.SOCK_DGRAM, int(port))
+    while True:
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(data, peer)
+
+
+def echo_client(address, port, count, size):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(TIMEOUT_S)
+    sock.connect((address, int(port)))
+    for i in range(int(count)):
+        data = os.urandom(int(size))
+        sock.send(data)
+        if sock.recv(65536) != data:
+            sys.exit(f"datagram {i} came back changed")
+    print(f"{count} datagrams of {size} bytes")
+
+
+def main():
+    commands = {"banner-server": banner_server, "banner-client": banner_client,
+                "echo-server": echo_server, "echo-client": echo_client}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    try:
+        commands[sys.argv[1]](*sys.argv[2:])
+    except OSError as problem:
+        sys.exit(f"{sys.argv[1]}: {problem}")
+
+
+main()
