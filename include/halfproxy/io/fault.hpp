@@ -45,9 +45,12 @@ struct fault_counters {
 
 /// Decorates the receiving side of `Io`, which must outlive it; transmit() passes through. All memory is taken in the
 /// constructor. Same plan, same frames, same times: same faults. Time stands still between calls of set_time().
+/// receive() asks the inner port at most max_lost_bursts times, while every frame it gets is lost or held back.
 template <packet_io Io>
 class fault_io {
   public:
+    static constexpr std::size_t max_lost_bursts = 16;
+
     fault_io(Io& inner, fault_plan const& plan);
 
     void set_time(time_point now) noexcept { now_ = now; }

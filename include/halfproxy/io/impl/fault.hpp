@@ -108,12 +108,15 @@ std::size_t fault_io<Io>::receive(std::span<frame> in) noexcept {
     for (slot& s : slots_)
         if (s.state == slot_state::delivered) s.state = slot_state::free;
     std::size_t count = deliver_due(in);
-    std::size_t const received = inner_->receive(in.subspan(count));
-    std::span<frame> const fresh = in.subspan(count, received);
-    for (frame& f : fresh) {
-        if (!passes(f)) continue;
-        count_passed();
-        in[count++] = f;
+    // A burst of which nothing is left must not look like an empty port; frames of an earlier one must stay valid.
+    for (std::size_t bursts = 0; bursts < max_lost_bursts; ++bursts) {
+        std::span<frame> const fresh = in.subspan(count, inner_->receive(in.subspan(count)));
+        for (frame& f : fresh) {
+            if (!passes(f)) continue;
+            count_passed();
+            in[count++] = f;
+        }
+        if (count != 0 || fresh.empty()) break;
     }
     return count + deliver_due(in.subspan(count));
 }
