@@ -4,4 +4,4 @@
 . "$(dirname "$0")/common.sh"
 "$compiler" -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra -Wconversion -Wshadow -Werror \
     -I"$HALFPROXY_SOURCE_DIR/include" "$here/no_exceptions.cpp" -o "$work/program"
-"$work/program"
+expect_output "$work/program"
