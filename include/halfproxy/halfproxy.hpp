@@ -38,7 +38,7 @@
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
 
-#include <halfproxy/translate/icmp_quote.hpp>     // 
+#include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
