@@ -3,8 +3,8 @@
 #include "dissect.hpp"
 
 #include "capture_source.hpp"
+#include "transport_sum.hpp"
 
-#include <halfproxy/wire/checksum.hpp>
 #include <halfproxy/wire/parse.hpp>
 #include <halfproxy/wire/tcp_options.hpp>
 
@@ -135,33 +135,21 @@ void write_transport(row_writer& rows, const_packet_view const& packet, tcp_opti
     absent(rows, tcp_columns + 2);
 }
 
-/// A sender whose device was to finish the sum leaves that of the pseudo-header.
-bool holds_partial_sum(const_packet_view const& packet) {
+void write_ip_checksum(row_writer& rows, const_packet_view const& packet) {
     packet_layout const& l = packet.layout();
-    if (packet.is_icmp()) return false;
-    std::uint16_t const field = packet.is_tcp() ? packet.tcp().checksum : packet.udp().checksum;
-    return field == pseudo_header_sum(packet, l.protocol, l.datagram_end - l.transport_offset).folded();
+    if (l.ip_version != 4 || l.error == drop_reason::ip_header_length) return rows.absent();
+    checksum_verdict const verdict = verify_ipv4_header(packet);
+    rows.text(verdict == checksum_verdict::good ? "good" : verdict == checksum_verdict::bad ? "bad" : "unverified");
 }
 
-void write_checksums(row_writer& rows, const_packet_view const& packet) {
-    auto const write = [&](checksum_verdict verdict) {
-        switch (verdict) {
-            case checksum_verdict::good: return rows.text("good");
-            case checksum_verdict::bad: return rows.text("bad");
-            case checksum_verdict::absent:
-            case checksum_verdict::unverifiable: return rows.text("unverified");
-        }
-    };
-    bool const has_sum = packet.layout().ip_version == 4 && packet.layout().error != drop_reason::ip_header_length;
-    if (has_sum)
-        write(verify_ipv4_header(packet));
-    else
-        rows.absent();
-    bool const has_field = packet.is_tcp() || packet.is_udp() || packet.is_icmp();
-    if (!has_field || is_short_tcp(packet)) return rows.absent();
-    checksum_verdict const verdict = verify_transport(packet);
-    if (verdict == checksum_verdict::bad && holds_partial_sum(packet)) return rows.text("partial");
-    write(verdict);
+void write_transport_checksum(row_writer& rows, const_packet_view const& packet) {
+    if (!packet.layout().has_transport || is_short_tcp(packet)) return rows.absent();
+    switch (transport_sum_of(packet)) {
+        case transport_sum::good: return rows.text("good");
+        case transport_sum::bad: return rows.text("bad");
+        case transport_sum::partial: return rows.text("partial");
+        case transport_sum::unverified: return rows.text("unverified");
+    }
 }
 
 void write_error(row_writer& rows, packet_layout const& l, tcp_options const& options) {
@@ -182,7 +170,8 @@ void write_dissect_row(row_writer& rows, capture_record const& record) {
     write_link(rows, record, l);
     write_ip(rows, packet);
     write_transport(rows, packet, options);
-    write_checksums(rows, packet);
+    write_ip_checksum(rows, packet);
+    write_transport_checksum(rows, packet);
     write_error(rows, l, options);
     rows.end_row();
 }

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <iterator>
 #include <system_error>
+#include <utility>
 
 namespace halfproxy::tool {
 namespace {
@@ -76,6 +77,19 @@ json capture_json(capture_report const& c) {
     return {{"file", c.file}, {"records", c.records}, {"complete", c.complete}, {"problem", c.problem}};
 }
 
+void add_port(std::string& out, std::string_view side_name, port_report const& p) {
+    auto const to = std::back_inserter(out);
+    fmt::format_to(to, "  {} {}: received {}, sent {}", side_name, p.name, p.received, p.sent);
+    std::pair<std::uint64_t, char const*> const losses[] = {{p.kernel_drops, "ring full"},
+                                                            {p.receive_truncated, "larger than a ring slot"},
+                                                            {p.not_taken, "no room to send"},
+                                                            {p.refused, "refused by the kernel"},
+                                                            {p.link_down, "link down"}};
+    for (auto const& [count, why] : losses)
+        if (count != 0) fmt::format_to(to, ", lost {} ({})", count, why);
+    out += '\n';
+}
+
 }  // namespace
 
 std::string json_text(run_report const& r) {
@@ -114,12 +128,8 @@ std::string summary_text(run_report const& r) {
     fmt::format_to(to, "  flows: {} now, {} at most, {} opened, {} evicted; guard {}, activated {} times\n",
                    r.flows_now, r.flows_peak, c.flows_opened, c.flows_evicted, state_name(r.guard),
                    r.guard_activations);
-    for (auto const& [side_name, p] : {std::pair{"outside", &r.outside}, std::pair{"inside", &r.inside}})
-        fmt::format_to(
-            to,
-            "  {} {}: received {}, sent {}, lost: {} ring full, {} too large, {} no room, {} refused, {} link down\n",
-            side_name, p->name, p->received, p->sent, p->kernel_drops, p->receive_truncated, p->not_taken, p->refused,
-            p->link_down);
+    add_port(out, "outside", r.outside);
+    add_port(out, "inside", r.inside);
     fmt::format_to(to, "  memory: {:.1f} MiB fixed at start, {:.1f} MiB resident\n",
                    static_cast<double>(r.configured_bytes) / (1 << 20), static_cast<double>(r.rss_bytes) / (1 << 20));
     for (std::size_t i = 1; i < drop_reason_count; ++i)
