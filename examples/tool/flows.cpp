@@ -15,7 +15,7 @@ namespace halfproxy::tool {
 
 namespace {
 
-// --- Which flow -------------------------------------------------------------------------------------------------------
+// --- Which flow ---------------------------------------------------------------
 
 constexpr std::uint8_t is_ipv4_key = 4;
 constexpr std::uint16_t no_zone = 0xffff;  // of a key that no packet has
@@ -98,7 +98,7 @@ std::uint32_t ip_bytes_of(const_packet_view const& packet) {
 
 }  // namespace
 
-// --- Flows ------------------------------------------------------------------------------------------------------------
+// --- Flows ---------------------------------------------------------------
 
 void flow_listing::observe(capture_record const& record) {
     now_ = std::max(now_, record.time);
@@ -158,7 +158,7 @@ void flow_listing::count(sighting const& s, flow_handle handle) {
     log.observe_datagram(s.segment.time, direction, payload, s.ip_bytes);
 }
 
-// --- Time and room ----------------------------------------------------------------------------------------------------
+// --- Time and room ---------------------------------------------------------------
 
 void flow_listing::schedule(std::uint32_t number, time_point due) {
     observed_flow& flow = flows_.record(number);
@@ -208,7 +208,7 @@ void flow_listing::finish() {
     for (std::uint32_t const number : open) end(number);
 }
 
-// --- Rows -------------------------------------------------------------------------------------------------------------
+// --- Rows ---------------------------------------------------------------
 
 namespace {
 

@@ -19,10 +19,10 @@
 namespace halfproxy::tool {
 
 inline constexpr std::array<std::string_view, 25> flows_columns{
-    "ts",           "uid",        "id.orig_h",    "id.orig_p", "id.resp_h",     "id.resp_p", "proto",
-    "service",      "duration",   "orig_bytes",   "resp_bytes", "conn_state",   "missed_bytes", "history",
-    "orig_pkts",    "orig_ip_bytes", "resp_pkts", "resp_ip_bytes", "vlan",      "server_name", "alpn",
-    "ja4",          "http.method", "http.host",   "http.uri"};
+    "ts",        "uid",           "id.orig_h",  "id.orig_p",     "id.resp_h",  "id.resp_p",    "proto",
+    "service",   "duration",      "orig_bytes", "resp_bytes",    "conn_state", "missed_bytes", "history",
+    "orig_pkts", "orig_ip_bytes", "resp_pkts",  "resp_ip_bytes", "vlan",       "server_name",  "alpn",
+    "ja4",       "http.method",   "http.host",  "http.uri"};
 
 /// Of both families: an IPv4 address stands in the last 4 bytes, and `reserved` says that it is one.
 using observed_key = ipv6_key;
@@ -71,7 +71,8 @@ class flow_listing {
         time_point due{};
         std::uint32_t number = 0;
         std::uint64_t serial = 0;
-        [[nodiscard]] bool operator<(agenda_entry const& other) const noexcept {  // for a queue with the earliest on top
+        [[nodiscard]] bool operator<(
+            agenda_entry const& other) const noexcept {  // for a queue with the earliest on top
             return due != other.due ? due > other.due : serial > other.serial;
         }
     };

@@ -24,7 +24,9 @@ struct inner {
     link_type link;
 };
 
-std::uint16_t be16(byte_view bytes, std::size_t at) { return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]); }
+std::uint16_t be16(byte_view bytes, std::size_t at) {
+    return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
+}
 
 /// Labels up to the one marked as the last; what follows is taken for IP if its first nibble says so.
 std::optional<inner> inside_mpls(byte_view bytes, std::size_t at) {
@@ -95,7 +97,8 @@ const_packet_view find_flow_packet(link_type link, byte_view frame, std::size_t 
         std::size_t const behind = packet.is_ip() ? packet.layout().datagram_end : wire_length;
         wire_length = behind - next->at;
         std::size_t const here = packet.bytes().size() - next->at;
-        packet = parse(next->link, packet.bytes().subspan(next->at, here < wire_length ? here : wire_length), wire_length);
+        packet =
+            parse(next->link, packet.bytes().subspan(next->at, here < wire_length ? here : wire_length), wire_length);
     }
     return packet;
 }

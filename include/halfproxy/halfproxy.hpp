@@ -31,6 +31,7 @@
 #include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
 
+#include <halfproxy/track/conn_log.hpp>           // conn_state, history and sizes of a flow, as Zeek logs them
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
 #include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
 #include <halfproxy/track/huge_page_memory.hpp>   // memory for large tables
