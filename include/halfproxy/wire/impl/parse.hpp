@@ -2,6 +2,7 @@
 // The steps of parse(): one function per layer, each reading only what it has checked to be there.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/wire/parse.hpp>
 
 namespace halfproxy::detail {
@@ -14,7 +15,7 @@ struct parse_cursor {
     packet_layout& layout;
 
     [[nodiscard]] bool has(std::size_t offset, std::size_t n) const noexcept {
-        return offset <= captured && n <= captured - offset;
+        return offset + n <= captured;  // both are far below 2^32
     }
     [[nodiscard]] std::uint16_t be16(std::size_t offset) const noexcept {
         return static_cast<std::uint16_t>(data[offset] << 8 | data[offset + 1]);
@@ -24,7 +25,7 @@ struct parse_cursor {
     }
 };
 
-inline void parse_tcp(parse_cursor& c) noexcept {
+HALFPROXY_ALWAYS_INLINE void parse_tcp(parse_cursor& c) noexcept {
     packet_layout& l = c.layout;
     std::size_t const available = l.datagram_end - l.transport_offset;
     if (available < sizeof(tcp_header) || !c.has(l.transport_offset, sizeof(tcp_header)))
@@ -57,7 +58,7 @@ inline void parse_icmp(parse_cursor& c) noexcept {
     l.payload_offset = static_cast<std::uint16_t>(l.transport_offset + sizeof(icmp_header));
 }
 
-inline void parse_transport(parse_cursor& c) noexcept {
+HALFPROXY_ALWAYS_INLINE void parse_transport(parse_cursor& c) noexcept {
     packet_layout& l = c.layout;
     l.payload_offset = l.transport_offset;
     if (l.fragment_offset != 0) return;  // a later fragment begins in the middle of the transport payload
@@ -88,7 +89,7 @@ inline void set_datagram_end(parse_cursor& c, std::size_t length, std::size_t he
     l.datagram_end = static_cast<std::uint32_t>(l.network_offset + length);
 }
 
-inline void parse_ipv4(parse_cursor& c) noexcept {
+HALFPROXY_ALWAYS_INLINE void parse_ipv4(parse_cursor& c) noexcept {
     packet_layout& l = c.layout;
     l.datagram_end = static_cast<std::uint32_t>(c.wire);
     if (!c.has(l.network_offset, sizeof(ipv4_header))) return c.fail(drop_reason::ip_header_truncated);
@@ -160,11 +161,12 @@ inline void parse_ipv6(parse_cursor& c) noexcept {
     l.protocol = ip.next_header;
     l.transport_offset = l.payload_offset = static_cast<std::uint16_t>(l.network_offset + sizeof(ipv6_header));
     std::size_t const payload = ip.payload_length;
-    set_datagram_end(c, payload == 0 ? 0 : payload + sizeof(ipv6_header), sizeof(ipv6_header));
+    bool const header_alone = c.wire == l.network_offset + sizeof(ipv6_header);  // then 0 is the true length
+    set_datagram_end(c, payload == 0 && !header_alone ? 0 : payload + sizeof(ipv6_header), sizeof(ipv6_header));
     if (parse_extensions(c)) parse_transport(c);
 }
 
-inline void parse_network(parse_cursor& c) noexcept {
+HALFPROXY_ALWAYS_INLINE void parse_network(parse_cursor& c) noexcept {
     switch (c.layout.ether_type) {
         case ether_type::ipv4: return parse_ipv4(c);
         case ether_type::ipv6: return parse_ipv6(c);
@@ -172,12 +174,12 @@ inline void parse_network(parse_cursor& c) noexcept {
     }
 }
 
-inline bool is_vlan(std::uint16_t type) noexcept {
+HALFPROXY_ALWAYS_INLINE bool is_vlan(std::uint16_t type) noexcept {
     return type == ether_type::vlan || type == ether_type::vlan_service || type == ether_type::vlan_old_qinq;
 }
 
 /// From an EtherType field at `type_at`: the tags, then the network layer.
-inline void parse_tagged(parse_cursor& c, std::size_t type_at) noexcept {
+HALFPROXY_ALWAYS_INLINE void parse_tagged(parse_cursor& c, std::size_t type_at) noexcept {
     packet_layout& l = c.layout;
     std::uint16_t type = c.be16(type_at);
     std::size_t at = type_at + 2;
@@ -264,12 +266,12 @@ namespace halfproxy {
 
 template <link_type Link, contiguous_bytes Bytes>
 basic_packet_view<Bytes> parse(Bytes bytes, std::size_t wire_length) noexcept {
-    packet_layout layout;
+    basic_packet_view<Bytes> view(bytes);
     std::size_t const wire = wire_length < bytes.size() ? bytes.size() : wire_length;
-    layout.cut = wire > bytes.size();
-    detail::parse_cursor cursor{bytes.data(), bytes.size(), wire, layout};
+    view.layout_.cut = wire > bytes.size();
+    detail::parse_cursor cursor{bytes.data(), bytes.size(), wire, view.layout_};
     detail::parse_link<Link>(cursor);
-    return {bytes, layout};
+    return view;
 }
 
 template <contiguous_bytes Bytes>
