@@ -55,6 +55,7 @@ struct flow_store {
 
     table_type table;
     timer_wheel<links> wheel;
+    std::uint64_t generation_at_look_up = 0;  ///< of the table, when this burst's candidates were read
 
     flow_store(std::uint32_t capacity, std::uint64_t seed)
         : table(capacity, flow_key_hash(seed)), wheel(links{table.records()}) {}
@@ -131,6 +132,12 @@ class engine {
         tcp_options options;
     };
 
+    /// A client whose ACK carries a cookie of ours.
+    struct proven_client {
+        cookie_options options;
+        seq_num isn;
+    };
+
     // --- impl/engine.hpp: the path ----------------------------------------------------------------------------------
     void begin(time_point now) noexcept;
     void read(std::span<frame> burst) noexcept;
@@ -180,9 +187,9 @@ class engine {
     template <class Address>
     [[nodiscard]] decision send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
-    [[nodiscard]] std::optional<cookie_options> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
+    [[nodiscard]] std::optional<proven_client> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
     template <tcp_checks Checks, class Address>
-    [[nodiscard]] decision connect(tcp_packet& t, flow_key<Address> const& key, cookie_options const& options) noexcept;
+    [[nodiscard]] decision connect(tcp_packet& t, flow_key<Address> const& key, proven_client const& client) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision while_connecting(tcp_packet& t, flow_handle found) noexcept;
     template <class Address>

@@ -34,6 +34,7 @@ struct flow {
     std::uint8_t phase_bits : 2 = 0;
     std::uint8_t client_side : 1 = 0;
     std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale
+    std::uint8_t rewrites : 1 = 0;      ///< its packets leave with other addresses or ports than they came with
     tcp_connection tcp{};
     seq_shift shift{};                     ///< spliced; while connecting, shift.sequence is the handshake's number
     std::array<std::uint32_t, 2> packets{};  ///< forwarded, by direction
@@ -55,7 +56,6 @@ struct flow {
     }
     /// The addresses and ports with which direction d's packets leave.
     [[nodiscard]] flow_tuple<Address> leaving(direction d) const noexcept { return tuple[1 - index(d)].reversed(); }
-    [[nodiscard]] bool rewrites_addresses() const noexcept { return tuple[0].reversed() != tuple[1]; }
 };
 
 using ipv4_flow = flow<std::uint32_t>;

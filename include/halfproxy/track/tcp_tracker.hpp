@@ -78,11 +78,7 @@ struct tcp_connection {
     seq_num last_end{};
     seq_num last_ack{};
     std::uint16_t last_window = 0;
-    std::uint8_t last_from : 1 = 0;
-    std::uint8_t last_was_syn : 1 = 0;
-    std::uint8_t last_syn_scale : 4 = 0;
-    std::uint8_t last_syn_scaled : 1 = 0;
-    std::uint8_t last_syn_sack : 1 = 0;
+    std::uint8_t last = 0;     ///< of last_segment
     std::uint8_t repeats = 0;  ///< identical segments in a row
     tcp_state state = tcp_state::syn_sent;
 };
@@ -97,6 +93,15 @@ inline constexpr std::uint8_t acknowledged = 0x10;    ///< max_ack is set
 inline constexpr std::uint8_t overshot = 0x20;        ///< sent beyond the window; not acknowledged yet
 inline constexpr std::uint8_t liberal = 0x40;         ///< numbers of this side are not known well: nothing is dropped
 }  // namespace tcp_mark
+
+/// Bits of tcp_connection::last. The low nibble is the window scale of a SYN that was let through.
+namespace last_segment {
+inline constexpr std::uint8_t scale_mask = 0x0f;
+inline constexpr std::uint8_t from_server = 0x10;
+inline constexpr std::uint8_t syn = 0x20;
+inline constexpr std::uint8_t syn_scaled = 0x40;
+inline constexpr std::uint8_t syn_sack = 0x80;
+}  // namespace last_segment
 
 /// Which checks may drop. Exemplar: loose_checks. Models: no_checks, loose_checks, strict_checks. The state machine runs in any case.
 template <class Checks>

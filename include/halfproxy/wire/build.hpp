@@ -21,6 +21,7 @@ inline constexpr std::uint8_t built_hop_limit = 64;
 
 /// Longest link header kept: Ethernet with max_vlan_tags tags.
 inline constexpr std::size_t max_link_bytes = sizeof(ethernet_header) + max_vlan_tags * sizeof(vlan_tag);
+static_assert(max_link_bytes <= sizeof(ipv4_header) + sizeof(tcp_header), "every TCP packet has so many bytes");
 
 /// Where a packet to be built goes: link header, addresses and ports of one that was received. Owns its bytes, so the
 /// packet may be overwritten. Addresses and ports as on the wire; IPv4 uses the first 4 bytes.

@@ -5,28 +5,47 @@
 #include <halfproxy/core/bytes.hpp>
 #include <halfproxy/wire/parse.hpp>
 
+#include <bit>
 #include <cstdint>
 
 namespace halfproxy {
 
-/// A one's complement sum in progress, in host order over big-endian 16-bit words. Folded only at the end.
-/// 64 bits hold the sum of any packet without overflow.
+/// Folds a one's complement sum to 16 bits.
+[[nodiscard]] constexpr std::uint16_t fold_checksum(std::uint64_t sum) noexcept {
+    sum = (sum >> 32) + (sum & 0xffff'ffffu);
+    sum = (sum >> 32) + (sum & 0xffff'ffffu);
+    sum = (sum >> 16) + (sum & 0xffffu);
+    sum = (sum >> 16) + (sum & 0xffffu);
+    return static_cast<std::uint16_t>(sum);
+}
+
+/// A one's complement sum in progress. Kept in the machine's byte order, whose sum is the swapped sum of the other
+/// (RFC 1071 section 2 (B)): swapped and folded once, at the end.
 class checksum_sum {
   public:
-    constexpr checksum_sum& add16(std::uint16_t word) noexcept { return sum_ += word, *this; }
-    constexpr checksum_sum& add32(std::uint32_t words) noexcept { return sum_ += (words >> 16) + (words & 0xffffu), *this; }
+    constexpr checksum_sum& add16(std::uint16_t word) noexcept { return add_native(swap_if_little(word)); }
+    constexpr checksum_sum& add32(std::uint32_t words) noexcept {
+        return add16(static_cast<std::uint16_t>(words >> 16)).add16(static_cast<std::uint16_t>(words));
+    }
     checksum_sum& add(byte_view bytes) noexcept;  ///< an odd last byte is padded with 0
 
     /// The sum folded to 16 bits, not complemented: what a partial checksum field holds.
-    [[nodiscard]] constexpr std::uint16_t folded() const noexcept {
-        std::uint64_t s = sum_;
-        while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
-        return static_cast<std::uint16_t>(s);
-    }
+    [[nodiscard]] constexpr std::uint16_t folded() const noexcept { return swap_if_little(fold_checksum(sum_)); }
     /// The checksum field's value.
     [[nodiscard]] constexpr std::uint16_t checksum() const noexcept { return static_cast<std::uint16_t>(~folded()); }
 
   private:
+    [[nodiscard]] static constexpr std::uint16_t swap_if_little(std::uint16_t word) noexcept {
+        constexpr bool little = std::endian::native == std::endian::little;
+        return little ? static_cast<std::uint16_t>(word << 8 | word >> 8) : word;
+    }
+    /// With end-around carry: one's complement arithmetic in 64 bits.
+    constexpr checksum_sum& add_native(std::uint64_t word) noexcept {
+        sum_ += word;
+        sum_ += sum_ < word ? 1u : 0u;
+        return *this;
+    }
+
     std::uint64_t sum_ = 0;
 };
 
@@ -51,16 +70,12 @@ class checksum_delta {
 
     /// The field's new value for a complete checksum.
     [[nodiscard]] constexpr std::uint16_t applied_to(std::uint16_t checksum) const noexcept {
-        return static_cast<std::uint16_t>(~fold(sum_ + static_cast<std::uint16_t>(~checksum)));
+        return static_cast<std::uint16_t>(~fold_checksum(sum_ + static_cast<std::uint16_t>(~checksum)));
     }
     /// The field's new value for a partial one, which holds the sum itself.
-    [[nodiscard]] constexpr std::uint16_t applied_to_partial(std::uint16_t sum) const noexcept { return fold(sum_ + sum); }
+    [[nodiscard]] constexpr std::uint16_t applied_to_partial(std::uint16_t sum) const noexcept { return fold_checksum(sum_ + sum); }
 
   private:
-    [[nodiscard]] static constexpr std::uint16_t fold(std::uint64_t s) noexcept {
-        while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
-        return static_cast<std::uint16_t>(s);
-    }
     std::uint64_t sum_ = 0;
 };
 

@@ -91,6 +91,11 @@ class basic_packet_view {
     }
 
   private:
+    template <link_type Link, contiguous_bytes B>
+    friend basic_packet_view<B> parse(B bytes, std::size_t wire_length) noexcept;  // fills in the layout in place
+
+    constexpr explicit basic_packet_view(Bytes bytes) noexcept : bytes_(bytes) {}
+
     template <class Header>
     [[nodiscard]] header_ref<Header> at(std::size_t offset) const noexcept {
         return header_at<Header>(bytes_.data() + offset);

@@ -43,7 +43,7 @@ typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame&
     }
     if (from == direction::from_server) flow_of->last_seen = stamp_;
     note_forwarded(*flow_of, from, p);
-    if (flow_of->rewrites_addresses()) {
+    if (flow_of->rewrites != 0) {
         flow_tuple<Address> const to = flow_of->leaving(from);
         nat_rewriter<>::rewrite(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
                                 f.offload.checksum);

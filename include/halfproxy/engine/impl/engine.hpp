@@ -2,6 +2,7 @@
 // The path of a packet: read all, look up all, act on each.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/engine/engine.hpp>
 
 #include <algorithm>
@@ -96,7 +97,7 @@ template <class Address>
 }  // namespace detail
 
 template <engine_policies Policies>
-void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
     packet& p = packets_[i];
     p.view = parse(f.link, f.bytes(), f.wire_length);
     p.candidate = {};
@@ -115,7 +116,7 @@ void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
 
 /// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
 template <engine_policies Policies>
-void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
     packet_layout const& l = p.view.layout();
     p.kind = packet_kind::foreign;
     p.error = l.error;
@@ -141,6 +142,8 @@ void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
 /// Reads every bucket and starts fetching the record it points to.
 template <engine_policies Policies>
 void engine<Policies>::look_up(std::size_t count) noexcept {
+    v4_.generation_at_look_up = v4_.table.generation();
+    v6_.generation_at_look_up = v6_.table.generation();
     for (std::size_t i = 0; i < count; ++i) {
         packet& p = packets_[i];
         if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) continue;
@@ -162,7 +165,7 @@ void engine<Policies>::act_on_all(std::span<frame> burst, outbox& out) noexcept 
 
 template <engine_policies Policies>
 template <tcp_checks Checks>
-typename engine<Policies>::decision engine<Policies>::act(std::size_t i, frame& f, outbox& out) noexcept {
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::act(std::size_t i, frame& f, outbox& out) noexcept {
     packet& p = packets_[i];
     bool const v4 = p.view.layout().ip_version == 4;
     switch (p.kind) {
@@ -184,9 +187,10 @@ template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::size_t i, frame& f, outbox& out) noexcept {
     packet& p = packets_[i];
     flow_key<Address> const& k = key<Address>(i);
-    auto const& table = store<Address>().table;
-    bool const stale = p.candidate && !table.is_live(p.candidate.number());
-    flow_handle const found = table.confirm(k, p.hash, stale ? flow_handle{} : p.candidate);
+    flow_store<Address> const& s = store<Address>();
+    bool const changed = s.table.generation() != s.generation_at_look_up;
+    bool const stale = changed && p.candidate && !s.table.is_live(p.candidate.number());
+    flow_handle const found = s.table.confirm(k, p.hash, stale ? flow_handle{} : p.candidate);
     if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
     tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
     if (t.options.malformed && config_.normalize.malformed == malformed_policy::drop)
@@ -211,7 +215,7 @@ typename engine<Policies>::decision engine<Policies>::later_fragment() const noe
 }
 
 template <engine_policies Policies>
-void engine<Policies>::count(frame& f, decision const& d) noexcept {
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::count(frame& f, decision const& d) noexcept {
     f.outcome = d.outcome;
     f.reason = d.reason;
     ++counters_.received;

@@ -48,7 +48,7 @@ typename engine<Policies>::decision engine<Policies>::icmp_error(packet& p, fram
         seq_num const seq = seq_num{quoted.tcp().sequence} - (quotes_server ? shift : 0u);
         if (!detail::may_be_in_flight(flow_of.tcp, reverse(from), seq)) return drop(drop_reason::icmp_unrelated);
     }
-    if (!spliced && !flow_of.rewrites_addresses()) return forwarded;
+    if (!spliced && flow_of.rewrites == 0) return forwarded;
 
     flow_tuple<Address> const inner = flow_of.tuple[1 - index(from)];  // as its sender sent it
     quote_changes<Address> const changes{{inner.source, inner.destination, inner.source_port, inner.destination_port},

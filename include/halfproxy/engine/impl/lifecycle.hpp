@@ -54,6 +54,7 @@ flow<Address>* engine<Policies>::open_flow(flow_key<Address> const& key, side ar
     if (!inserted) return nullptr;
     flow<Address>& f = table.record(inserted.handle);
     f.tuple = {key.tuple, back.tuple};
+    f.rewrites = key.tuple.reversed() != back.tuple ? 1 : 0;
     f.zone = key.zone & 0x0fffu;
     f.protocol = key.protocol;
     f.client_side = static_cast<std::uint8_t>(arrival) & 1u;

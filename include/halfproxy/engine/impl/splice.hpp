@@ -82,13 +82,22 @@ typename engine<Policies>::decision engine<Policies>::send_cookie(tcp_packet& t,
     return d;
 }
 
+/// The ACK that ends the client's handshake is sent once. When it is lost, what comes next is a probe of our window of 0, and its
+/// sequence number is one less (RFC 9293 section 3.8.6.1 leaves that to the stack; Linux repeats the last byte's number, here the SYN's).
 template <engine_policies Policies>
 template <class Address>
-std::optional<cookie_options> engine<Policies>::check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept {
+std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_cookie(tcp_packet const& t,
+                                                                                       flow_key<Address> const& key) noexcept {
     tcp_header const& tcp = t.p.view.tcp();
     cookie_echo echo{seq_num{tcp.acknowledgment} - 1, std::nullopt};
     if (t.options.has_timestamps) echo.timestamp_echo = t.options.timestamp_echo;
-    return cookies_.check(detail::subject_of(key.tuple, seq_num{tcp.sequence} - 1), echo, detail::is_v6<Address>, now_);
+    std::uint32_t const most = t.p.view.layout().payload_bytes() == 0 ? 2 : 1;
+    for (std::uint32_t i = 0; i < most; ++i) {
+        seq_num const isn = seq_num{tcp.sequence} - 1 + i;
+        if (auto const options = cookies_.check(detail::subject_of(key.tuple, isn), echo, detail::is_v6<Address>, now_))
+            return proven_client{*options, isn};
+    }
+    return std::nullopt;
 }
 
 /// The client has proved itself: open the flow, and let its ACK become the SYN to the server. Data on the ACK is not acknowledged;
@@ -96,7 +105,7 @@ std::optional<cookie_options> engine<Policies>::check_cookie(tcp_packet const& t
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flow_key<Address> const& key,
-                                                              cookie_options const& options) noexcept {
+                                                              proven_client const& client) noexcept {
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     ++counters_.cookies_valid;
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
@@ -111,9 +120,10 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     }
 
     tcp_header const& ack = t.p.view.tcp();
+    cookie_options const& options = client.options;
     handshake& h = handshakes_[*number];
     h.link = t.f.link;
-    h.client_isn = seq_num{ack.sequence} - 1;
+    h.client_isn = client.isn;
     h.cookie_isn = seq_num{ack.acknowledgment} - 1;
     h.cookie_timestamp = t.options.timestamp_echo;
     h.client_timestamp = t.options.timestamp_value;

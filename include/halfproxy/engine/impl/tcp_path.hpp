@@ -2,6 +2,7 @@
 // What becomes of a TCP segment: of a flow, or without one.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/engine/engine.hpp>
 
 namespace halfproxy {
@@ -38,7 +39,7 @@ void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
 
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-typename engine<Policies>::decision engine<Policies>::tcp(tcp_packet& t, flow_key<Address> const& key,
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp(tcp_packet& t, flow_key<Address> const& key,
                                                           flow_handle found) noexcept {
     if (found) [[likely]]
         return tcp_of_flow<Checks>(t, key, found);
@@ -47,7 +48,7 @@ typename engine<Policies>::decision engine<Policies>::tcp(tcp_packet& t, flow_ke
 
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t, flow_key<Address> const& key,
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t, flow_key<Address> const& key,
                                                                   flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
@@ -78,14 +79,15 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t,
         arm(f, timeout_of_flow(f));
     }
     note_forwarded(f, from, t.p);
-    translate_tcp(t, f, from);
+    bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
+    if (!as_is) translate_tcp(t, f, from);
     return forwarded;
 }
 
 /// The segment in the numbers the tracker keeps: the server's own.
 template <engine_policies Policies>
 template <class Address>
-tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
+HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
     tcp_segment s = make_tcp_segment(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
     if (f.phase() != flow_phase::spliced || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
@@ -98,19 +100,17 @@ template <engine_policies Policies>
 template <class Address>
 void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept {
     bool const spliced = f.phase() == flow_phase::spliced;
-    bool const rewrites = f.rewrites_addresses();
     // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
     if (t.p.view.layout().more_fragments) {
         f.tcp.marks[0] |= tcp_mark::liberal;
         f.tcp.marks[1] |= tcp_mark::liberal;
     }
-    if (!spliced && !rewrites) return;
     header_changes changes;
     if (spliced && from == direction::from_server)
         shift_to_client(t.p.view, t.options, f.shift, {f.tcp.scale[1], static_cast<std::uint8_t>(f.promised_scale)}, changes);
     else if (spliced)
         shift_to_server(t.p.view, t.options, f.shift, {f.client_scale, f.tcp.scale[0]}, changes);
-    if (rewrites) {
+    if (f.rewrites != 0) {
         flow_tuple<Address> const to = f.leaving(from);
         nat_rewriter<>::replace(t.p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
                                 changes);
@@ -128,7 +128,7 @@ bool engine<Policies>::checksums_good(packet const& p, frame const& f) const noe
 
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-typename engine<Policies>::decision engine<Policies>::tcp_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::tcp_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     std::uint8_t const flags = t.p.view.tcp().flags;
     if (!valid_tcp_flags(flags)) return drop(drop_reason::tcp_flags);
     if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);

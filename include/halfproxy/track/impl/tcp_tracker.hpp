@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/track/tcp_tracker.hpp>
 
 #include <algorithm>
 
 namespace halfproxy {
 
-inline tcp_segment make_tcp_segment(tcp_header const& header, tcp_options const& options,
+HALFPROXY_ALWAYS_INLINE tcp_segment make_tcp_segment(tcp_header const& header, tcp_options const& options,
                                     std::uint32_t payload_bytes) noexcept {
     tcp_segment s;
     s.seq = {header.sequence};
@@ -63,43 +64,46 @@ inline void settle_scaling(tcp_connection& c) noexcept {
 }
 
 /// What an acknowledgment with its window allows the other side to send.
-inline void grant(tcp_side& receiver, seq_num edge, std::uint32_t window) noexcept {
+HALFPROXY_ALWAYS_INLINE void grant(tcp_side& receiver, seq_num edge, std::uint32_t window) noexcept {
     seq_num const granted = edge + at_least_one(window);  // a closed window lets a one-byte probe through
     if (granted.after(receiver.max_end)) receiver.max_end = granted;
 }
 
-inline void note_ack(tcp_connection& c, direction from, seq_num ack) noexcept {
+HALFPROXY_ALWAYS_INLINE void note_ack(tcp_connection& c, direction from, seq_num ack) noexcept {
     tcp_side& s = c.side[index(from)];
     std::uint8_t& marks = c.marks[index(from)];
     if ((marks & tcp_mark::acknowledged) == 0 || ack.after(s.max_ack)) s.max_ack = ack;
     marks |= tcp_mark::acknowledged;
 }
 
-inline void note_last(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    auto const side = static_cast<std::uint8_t>(from);
-    bool const same = c.last_from == side && c.last_was_syn == 0 && c.last_end == s.end() && c.last_ack == s.ack &&
-                      c.last_window == s.window;
-    if (!same)
-        c.repeats = 0;
-    else if (c.repeats != 0xff)
-        ++c.repeats;
-    c.last_from = side & 1u;
-    c.last_was_syn = 0;
-    c.last_end = s.end();
+[[nodiscard]] constexpr std::uint8_t sender_bit(direction from) noexcept {
+    return from == direction::from_server ? last_segment::from_server : std::uint8_t{0};
+}
+
+/// Whether the last segment that counted came from this side, and was no SYN that was let through.
+[[nodiscard]] inline bool last_was_segment_of(tcp_connection const& c, direction from) noexcept {
+    return (c.last & (last_segment::from_server | last_segment::syn)) == sender_bit(from);
+}
+
+HALFPROXY_ALWAYS_INLINE void note_last(tcp_connection& c, direction from, tcp_segment const& s, seq_num end) noexcept {
+    bool const same = last_was_segment_of(c, from) && c.last_end == end && c.last_ack == s.ack && c.last_window == s.window;
+    std::uint8_t const more = c.repeats == 0xff ? c.repeats : static_cast<std::uint8_t>(c.repeats + 1);
+    c.repeats = same ? more : std::uint8_t{0};
+    c.last = sender_bit(from);
+    c.last_end = end;
     c.last_ack = s.ack;
     c.last_window = s.window;
 }
 
 /// A SYN was let through on a live connection: keep what a SYN-ACK to it would need.
 inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    note_last(c, from, s);
-    c.last_was_syn = 1;
-    c.last_syn_scaled = s.has_window_scale ? 1 : 0;
-    c.last_syn_scale = s.window_scale & 0x0fu;
-    c.last_syn_sack = s.sack_permitted ? 1 : 0;
+    note_last(c, from, s, s.end());
+    c.last |= last_segment::syn | (s.window_scale & last_segment::scale_mask);
+    if (s.has_window_scale) c.last |= last_segment::syn_scaled;
+    if (s.sack_permitted) c.last |= last_segment::syn_sack;
 }
 
-[[nodiscard]] inline track_result track_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+[[nodiscard]] HALFPROXY_RARE track_result track_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     switch (c.state) {
         case tcp_state::syn_sent:
         case tcp_state::simultaneous:
@@ -130,9 +134,9 @@ inline void restart_from_remembered_syn(tcp_connection& c, direction from, tcp_s
     syn.flags = tcp_flag::syn;
     syn.seq = c.last_end - 1;
     syn.window = c.last_window;
-    syn.has_window_scale = c.last_syn_scaled != 0;
-    syn.window_scale = c.last_syn_scale;
-    syn.sack_permitted = c.last_syn_sack != 0;
+    syn.has_window_scale = (c.last & last_segment::syn_scaled) != 0;
+    syn.window_scale = c.last & last_segment::scale_mask;
+    syn.sack_permitted = (c.last & last_segment::syn_sack) != 0;
     start_side(c, opener, syn);
     start_side(c, from, s);
 }
@@ -141,16 +145,17 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     settle_scaling(c);
     note_ack(c, from, s.ack);
     grant(c.side[index(reverse(from))], s.ack, s.window);
-    note_last(c, from, s);
+    note_last(c, from, s, s.end());
     c.state = tcp_state::syn_received;
     return accepted;
 }
 
 template <class Checks>
-[[nodiscard]] track_result track_syn_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+[[nodiscard]] HALFPROXY_RARE track_result track_syn_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     tcp_side const& opener = c.side[index(reverse(from))];
+    std::uint8_t const syn_of_peer = static_cast<std::uint8_t>(last_segment::syn | sender_bit(reverse(from)));
     bool const answers_remembered =
-        c.last_was_syn != 0 && c.last_from != static_cast<std::uint8_t>(from) && s.ack == c.last_end;
+        (c.last & (last_segment::syn | last_segment::from_server)) == syn_of_peer && s.ack == c.last_end;
     switch (c.state) {
         case tcp_state::syn_sent:
             if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
@@ -175,8 +180,7 @@ template <class Checks>
     tcp_side const& receiver = c.side[index(reverse(from))];
     bool const known = (c.marks[index(reverse(from))] & tcp_mark::acknowledged) != 0;
     if (known && s.seq == receiver.max_ack) return true;
-    bool const just_sent = c.last_from == static_cast<std::uint8_t>(from) && c.last_was_syn == 0;
-    if (just_sent && s.seq == c.last_end) return true;
+    if (last_was_segment_of(c, from) && s.seq == c.last_end) return true;
     return !known && s.seq == c.side[index(from)].end;
 }
 
@@ -202,13 +206,13 @@ template <class Checks>
         return accepted;
     }
     // The client refuses an old connection's challenge ACK: the server must hear it (RFC 9293 section 3.5.1).
-    bool const answers_challenge = from == direction::from_client && c.last_from == 1 && s.seq == c.last_ack;
+    bool const answers_challenge = from == direction::from_client && (c.last & last_segment::from_server) != 0 && s.seq == c.last_ack;
     if (answers_challenge) return passed;
     return refuse<Checks::reset>(drop_reason::rst_outside_window);
 }
 
 template <class Checks>
-[[nodiscard]] track_result track_reset(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+[[nodiscard]] HALFPROXY_RARE track_result track_reset(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (c.state == tcp_state::syn_sent) return track_early_reset<Checks>(c, from, s);
     if (c.state == tcp_state::closed) return passed;
     bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
@@ -221,7 +225,7 @@ template <class Checks>
 }
 
 /// The first segment of a side whose SYN was not seen.
-inline void meet_side(tcp_connection& c, direction from, tcp_segment const& s, std::uint32_t window) noexcept {
+HALFPROXY_RARE void meet_side(tcp_connection& c, direction from, tcp_segment const& s, std::uint32_t window) noexcept {
     tcp_side& sender = c.side[index(from)];
     tcp_side& receiver = c.side[index(reverse(from))];
     sender.end = s.end();
@@ -231,6 +235,13 @@ inline void meet_side(tcp_connection& c, direction from, tcp_segment const& s, s
     if (s.has(tcp_flag::ack)) receiver.end = later(receiver.end, s.ack);
 }
 
+/// What a segment reaches: computed once.
+struct segment_reach {
+    seq_num end;           ///< of its data
+    seq_num sack;          ///< the highest byte it acknowledges, in SACK blocks too
+    std::uint32_t window;  ///< in bytes
+};
+
 struct window_position {
     bool below_upper;     // I
     bool above_lower;     // II
@@ -238,17 +249,17 @@ struct window_position {
     bool ack_above_lower; // IV
 };
 
-[[nodiscard]] inline window_position locate(tcp_connection const& c, direction from, tcp_segment const& s,
-                                            seq_num sack) noexcept {
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE window_position locate(tcp_connection const& c, direction from, tcp_segment const& s,
+                                                             segment_reach const& to) noexcept {
     tcp_side const& sender = c.side[index(from)];
     tcp_side const& receiver = c.side[index(reverse(from))];
     std::uint32_t const slack = std::max(ack_slack, sender.max_window);
-    return {s.seq.at_or_before(sender.max_end), s.end().at_or_after(sender.end - receiver.max_window),
-            sack.at_or_before(receiver.end), sack.at_or_after(receiver.end - slack)};
+    return {s.seq.at_or_before(sender.max_end), to.end.at_or_after(sender.end - receiver.max_window),
+            to.sack.at_or_before(receiver.end), to.sack.at_or_after(receiver.end - slack)};
 }
 
 /// One window too far: senders do it when a window shrinks on the way. Let it through and expect its ACK.
-[[nodiscard]] inline bool overshoots_a_little(tcp_connection& c, direction from, tcp_segment const& s,
+[[nodiscard]] HALFPROXY_RARE bool overshoots_a_little(tcp_connection& c, direction from, tcp_segment const& s,
                                               window_position const& at) noexcept {
     tcp_side& sender = c.side[index(from)];
     std::uint32_t const window = c.side[index(reverse(from))].max_window;
@@ -260,16 +271,15 @@ struct window_position {
 }
 
 /// Moves both sides' numbers on by an acceptable segment.
-inline void advance(tcp_connection& c, direction from, tcp_segment const& s, seq_num sack,
-                    std::uint32_t window) noexcept {
+HALFPROXY_ALWAYS_INLINE void advance(tcp_connection& c, direction from, tcp_segment const& s,
+                                      segment_reach const& to) noexcept {
     tcp_side& sender = c.side[index(from)];
     tcp_side& receiver = c.side[index(reverse(from))];
-    std::uint32_t const reach = window + static_cast<std::uint32_t>(sack - s.ack);
-    sender.max_window = std::max(sender.max_window, at_least_one(s.has(tcp_flag::ack) ? reach : window));
-    sender.end = later(sender.end, s.end());
-    if (!s.has(tcp_flag::ack)) return;
-    if (s.end().after(sender.max_end)) receiver.max_window += static_cast<std::uint32_t>(s.end() - sender.max_end);
-    grant(receiver, sack, window);
+    std::uint32_t const window = to.window + static_cast<std::uint32_t>(to.sack - s.ack);
+    sender.max_window = std::max(sender.max_window, at_least_one(window));
+    sender.end = later(sender.end, to.end);
+    if (to.end.after(sender.max_end)) receiver.max_window += static_cast<std::uint32_t>(to.end - sender.max_end);
+    grant(receiver, to.sack, to.window);
     note_ack(c, from, s.ack);
     if (s.ack == receiver.end) c.marks[index(reverse(from))] &= static_cast<std::uint8_t>(~tcp_mark::overshot);
 }
@@ -279,8 +289,10 @@ inline void advance(tcp_connection& c, direction from, tcp_segment const& s, seq
 }
 
 /// FINs and their acknowledgments. An ACK ends LAST_ACK only when it covers the FIN: a challenge ACK does not.
-inline void advance_state(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+HALFPROXY_ALWAYS_INLINE void advance_state(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (s.has(tcp_flag::fin)) c.marks[index(from)] |= tcp_mark::fin;
+    if (c.state == tcp_state::established && !s.has(tcp_flag::fin)) [[likely]]
+        return;
     bool const both_seen = (c.marks[0] & c.marks[1] & tcp_mark::seen) != 0;
     if (c.state == tcp_state::syn_received && both_seen && s.ack == c.side[index(reverse(from))].end)
         c.state = tcp_state::established;
@@ -293,18 +305,19 @@ inline void advance_state(tcp_connection& c, direction from, tcp_segment const& 
 
 /// An ACK before the SYN-ACK: from the server a challenge for an older connection, from the client nothing yet.
 template <class Checks>
-[[nodiscard]] track_result track_early_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+[[nodiscard]] HALFPROXY_RARE track_result track_early_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
-    note_last(c, from, s);
+    note_last(c, from, s, s.end());
     return passed;
 }
 
 template <class Checks>
-[[nodiscard]] track_result check_window(tcp_connection& c, direction from, tcp_segment const& s, seq_num sack) noexcept {
-    bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
-    window_position const at = locate(c, from, s, sack);
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE track_result check_window(tcp_connection& c, direction from, tcp_segment const& s,
+                                                               segment_reach const& to) noexcept {
+    window_position const at = locate(c, from, s, to);
     if (at.below_upper && at.above_lower && at.ack_below_upper && at.ack_above_lower) [[likely]]
         return accepted;
+    bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
     if (!Checks::sequence || liberal) return accepted;
     if (!at.ack_below_upper) return dropped(drop_reason::ack_above_sent);
     if (!at.below_upper)
@@ -314,18 +327,18 @@ template <class Checks>
 }
 
 template <class Checks>
-[[nodiscard]] track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    if (c.state == tcp_state::syn_sent || c.state == tcp_state::simultaneous) return track_early_ack<Checks>(c, from, s);
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    if (c.state < tcp_state::syn_received) return track_early_ack<Checks>(c, from, s);
     if (c.state == tcp_state::closed) return refuse<Checks::state>(drop_reason::tcp_state);
     std::uint32_t const window = std::uint32_t{s.window} << c.scale[index(from)];
     if ((c.marks[index(from)] & tcp_mark::seen) == 0) meet_side(c, from, s, window);
     bool const sacks = s.has_sack && (c.marks[index(from)] & tcp_mark::sack_permitted) != 0 && s.sack_right.after(s.ack);
-    seq_num const sack = sacks ? s.sack_right : s.ack;
-    track_result const result = check_window<Checks>(c, from, s, sack);
+    segment_reach const to{s.end(), sacks ? s.sack_right : s.ack, window};
+    track_result const result = check_window<Checks>(c, from, s, to);
     if (result.outcome != track_outcome::accept) return result;
-    advance(c, from, s, sack, window);
+    advance(c, from, s, to);
     advance_state(c, from, s);
-    note_last(c, from, s);
+    note_last(c, from, s, to.end);
     return result;
 }
 
@@ -335,7 +348,7 @@ template <tcp_checks Checks>
 void tcp_tracker<Checks>::open(tcp_connection& c, tcp_segment const& syn) noexcept {
     c = {};
     detail::start_side(c, direction::from_client, syn);
-    detail::note_last(c, direction::from_client, syn);
+    detail::note_last(c, direction::from_client, syn, syn.end());
     c.state = tcp_state::syn_sent;
 }
 
@@ -349,13 +362,13 @@ void tcp_tracker<Checks>::pick_up(tcp_connection& c, tcp_segment const& segment)
     server.end = server.max_end = segment.ack;
     detail::meet_side(c, direction::from_client, segment, std::uint32_t{segment.window} << max_window_scale);
     server.max_window = detail::at_least_one(0xffff);
-    detail::note_last(c, direction::from_client, segment);
+    detail::note_last(c, direction::from_client, segment, segment.end());
     c.state = tcp_state::established;
     detail::advance_state(c, direction::from_client, segment);
 }
 
 template <tcp_checks Checks>
-track_result tcp_tracker<Checks>::update(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+HALFPROXY_ALWAYS_INLINE track_result tcp_tracker<Checks>::update(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (!valid_tcp_flags(s.flags)) return detail::dropped(drop_reason::tcp_flags);
     if (s.has(tcp_flag::rst)) return detail::track_reset<Checks>(c, from, s);
     if (!s.has(tcp_flag::syn)) [[likely]]

@@ -20,7 +20,7 @@ inline packet_origin origin_of(link_type link, const_packet_view const& packet) 
     packet_origin origin;
     packet_layout const& l = packet.layout();
     origin.link_bytes = static_cast<std::uint8_t>(std::min<std::size_t>(l.network_offset, max_link_bytes));
-    std::memcpy(origin.link.data(), packet.bytes().data(), origin.link_bytes);
+    std::memcpy(origin.link.data(), packet.bytes().data(), max_link_bytes);  // a TCP packet is longer in any case
     origin.link_kind = link;
     origin.ip_version = l.ip_version;
     if (l.ip_version == 4) {
@@ -98,7 +98,7 @@ inline std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fie
     if (out.size() < origin.link_bytes + ip_bytes + sizeof(tcp_header) + max_built_options) return 0;
     std::uint8_t* const ip = out.data() + origin.link_bytes;
     std::uint8_t* const tcp = ip + ip_bytes;
-    std::memcpy(out.data(), origin.link.data(), origin.link_bytes);
+    std::memcpy(out.data(), origin.link.data(), max_link_bytes);  // a fixed size copies faster; what follows overwrites the rest
     std::size_t const tcp_bytes = sizeof(tcp_header) + detail::write_options(tcp + sizeof(tcp_header), options);
     if (origin.ip_version == 4)
         detail::write_ipv4(ip, origin, tcp_bytes);

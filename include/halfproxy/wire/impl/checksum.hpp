@@ -3,35 +3,38 @@
 
 #include <halfproxy/wire/checksum.hpp>
 
-#include <bit>
 #include <cstring>
 
 namespace halfproxy {
 
-/// Eight bytes at a time in host order: the one's complement sum does not care about byte order until the end (RFC 1071 section 2 (B)).
+namespace detail {
+
+template <class Word>
+[[nodiscard]] Word load_native(std::uint8_t const* at) noexcept {
+    Word word;
+    std::memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+}  // namespace detail
+
+/// Eight bytes at a time: the sum does not depend on the width of its words (RFC 1071 section 2 (C)).
 inline checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
-    std::uint64_t low = 0;
-    std::uint64_t high = 0;
     std::uint8_t const* at = bytes.data();
-    std::size_t left = bytes.size();
-    for (; left >= 8; at += 8, left -= 8) {
-        std::uint64_t word;
-        std::memcpy(&word, at, 8);
-        low += word & 0xffffffffu;  // two independent sums of 32-bit halves: no carry is lost in under 2^32 steps
-        high += word >> 32;
+    std::size_t const size = bytes.size();
+    for (std::size_t n = size / 8; n != 0; --n, at += 8) add_native(detail::load_native<std::uint64_t>(at));
+    if ((size & 4u) != 0) {
+        add_native(detail::load_native<std::uint32_t>(at));
+        at += 4;
     }
-    std::array<std::uint8_t, 8> tail{};
-    if (left != 0) std::memcpy(tail.data(), at, left);
-    std::uint64_t word;
-    std::memcpy(&word, tail.data(), 8);
-    low += word & 0xffffffffu;
-    high += word >> 32;
-    std::uint64_t s = (low & 0xffffffffu) + (low >> 32) + (high & 0xffffffffu) + (high >> 32);
-    while (s >> 16 != 0) s = (s & 0xffffu) + (s >> 16);
-    auto sum16 = static_cast<std::uint16_t>(s);
-    if constexpr (std::endian::native == std::endian::little)
-        sum16 = static_cast<std::uint16_t>(sum16 << 8 | sum16 >> 8);
-    sum_ += sum16;
+    if ((size & 2u) != 0) {
+        add_native(detail::load_native<std::uint16_t>(at));
+        at += 2;
+    }
+    if ((size & 1u) != 0) {
+        std::array<std::uint8_t, 2> const last{*at, 0};
+        add_native(detail::load_native<std::uint16_t>(last.data()));
+    }
     return *this;
 }
 
@@ -48,12 +51,14 @@ checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint
 }
 
 inline checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept {
-    ipv4_header const& ip = packet.ipv4();
     byte_view const header = packet.bytes().subspan(packet.layout().network_offset);
-    if (ip.header_bytes() < sizeof(ipv4_header) || ip.header_bytes() > header.size())
-        return checksum_verdict::unverifiable;
-    bool const good = checksum_sum{}.add(header.first(ip.header_bytes())).checksum() == 0;
-    return good ? checksum_verdict::good : checksum_verdict::bad;
+    std::size_t const bytes = packet.ipv4().header_bytes();
+    if (bytes < sizeof(ipv4_header) || bytes > header.size()) return checksum_verdict::unverifiable;
+    // Of whole 32-bit words; ten of them and more cannot overflow 64 bits. All ones is what a valid header sums to, in any byte order.
+    std::uint64_t sum = 0;
+    for (std::size_t at = 0; at < sizeof(ipv4_header); at += 4) sum += detail::load_native<std::uint32_t>(header.data() + at);
+    for (std::size_t at = sizeof(ipv4_header); at < bytes; at += 4) sum += detail::load_native<std::uint32_t>(header.data() + at);
+    return fold_checksum(sum) == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
 }
 
 namespace detail {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/wire/headers.hpp>
 #include <halfproxy/wire/tcp_options.hpp>
 
@@ -38,7 +39,7 @@ inline bool read_sack(tcp_option_view const& option, tcp_options& out) noexcept 
 }
 
 /// False when the length is wrong for the kind.
-inline bool read_option(tcp_option_view const& option, tcp_options& out) noexcept {
+HALFPROXY_ALWAYS_INLINE bool read_option(tcp_option_view const& option, tcp_options& out) noexcept {
     byte_view const content = option.content;
     auto const first = [&out](bool& seen) { return seen ? (out.repeated = true, false) : (seen = true); };
     switch (option.kind) {
@@ -76,10 +77,29 @@ inline bool only_timestamps(byte_view options) noexcept {
     return options.size() == 12 && load32(options.data()) == 0x0101080au;
 }
 
+inline void read_options(byte_view options, tcp_options& out) noexcept {
+    std::uint8_t const* const bytes = options.data();
+    std::size_t const size = options.size();
+    for (std::size_t at = 0; at < size && bytes[at] != tcp_option::end;) {
+        if (bytes[at] == tcp_option::no_operation) {
+            ++at;
+            continue;
+        }
+        std::size_t const length = at + 1 < size ? bytes[at + 1] : 0u;
+        bool const fits = length >= 2 && length <= size - at;
+        if (!fits || !read_option({bytes[at], static_cast<std::uint8_t>(at + 2), {bytes + at + 2, length - 2}}, out)) {
+            out.malformed = true;
+            return;
+        }
+        at += length;
+    }
+}
+
 }  // namespace detail
 
-inline tcp_options parse_tcp_options(byte_view options) noexcept {
+HALFPROXY_ALWAYS_INLINE tcp_options parse_tcp_options(byte_view options) noexcept {
     tcp_options out;
+    if (options.empty()) return out;
     if (detail::only_timestamps(options)) {
         out.has_timestamps = true;
         out.timestamps_at = 4;
@@ -87,14 +107,7 @@ inline tcp_options parse_tcp_options(byte_view options) noexcept {
         out.timestamp_echo = detail::load32(options.data() + 8);
         return out;
     }
-    tcp_option_cursor cursor(options);
-    tcp_option_view option;
-    while (cursor.next(option))
-        if (!detail::read_option(option, out)) {
-            out.malformed = true;
-            return out;
-        }
-    out.malformed = cursor.malformed();
+    detail::read_options(options, out);
     return out;
 }
 
