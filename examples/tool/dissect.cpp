@@ -39,10 +39,10 @@ void write_link(row_writer& rows, capture_record const& record, packet_layout co
     else
         rows.absent();
     if (l.vlan_count == 0) return rows.absent();
-    rows.formatted([&](fmt::memory_buffer& out) {
-        for (std::size_t i = 0; i < l.vlan_count; ++i)
-            fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : ",", l.vlan[i] & 0xfffu);
-    });
+    fmt::memory_buffer ids;
+    for (std::size_t i = 0; i < l.vlan_count; ++i)
+        fmt::format_to(std::back_inserter(ids), "{}{}", i == 0 ? "" : ",", l.vlan[i] & 0xfffu);
+    rows.text({ids.data(), ids.size()});
 }
 
 void write_ip(row_writer& rows, const_packet_view const& packet) {
@@ -52,19 +52,28 @@ void write_ip(row_writer& rows, const_packet_view const& packet) {
     if (l.error == drop_reason::ip_header_length) return absent(rows, 6);  // where its fields end is not known
     if (l.ip_version == 4) {
         ipv4_header const& ip = packet.ipv4();
-        rows.formatted([&](fmt::memory_buffer& out) { append_ipv4(out, ip.source); });
-        rows.formatted([&](fmt::memory_buffer& out) { append_ipv4(out, ip.destination); });
+        rows.ipv4(ip.source);
+        rows.ipv4(ip.destination);
         rows.number(l.protocol);
         rows.number(ip.time_to_live);
     } else {
         ipv6_header const& ip = packet.ipv6();
-        rows.formatted([&](fmt::memory_buffer& out) { append_ipv6(out, ip.source); });
-        rows.formatted([&](fmt::memory_buffer& out) { append_ipv6(out, ip.destination); });
+        rows.ipv6(ip.source);
+        rows.ipv6(ip.destination);
         rows.number(l.protocol);
         rows.number(ip.hop_limit);
     }
     rows.number(l.fragment_offset);
     rows.flag(l.more_fragments);
+}
+
+void write_sack(row_writer& rows, tcp_options const& o) {
+    if (o.sack_count == 0) return rows.absent();
+    fmt::memory_buffer blocks;
+    for (std::size_t i = 0; i < o.sack_count; ++i)
+        fmt::format_to(std::back_inserter(blocks), "{}{}:{}", i == 0 ? "" : ",", o.sack_blocks[i].left.value,
+                       o.sack_blocks[i].right.value);
+    rows.text({blocks.data(), blocks.size()});
 }
 
 void write_tcp_options(row_writer& rows, tcp_options const& o) {
@@ -74,14 +83,7 @@ void write_tcp_options(row_writer& rows, tcp_options const& o) {
         rows.flag(true);
     else
         rows.absent();
-    if (o.sack_count == 0)
-        rows.absent();
-    else
-        rows.formatted([&](fmt::memory_buffer& out) {
-            for (std::size_t i = 0; i < o.sack_count; ++i)
-                fmt::format_to(std::back_inserter(out), "{}{}:{}", i == 0 ? "" : ",", o.sack_blocks[i].left.value,
-                               o.sack_blocks[i].right.value);
-        });
+    write_sack(rows, o);
     optional_number(rows, o.has_timestamps, o.timestamp_value);
     optional_number(rows, o.has_timestamps, o.timestamp_echo);
 }

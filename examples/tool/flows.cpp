@@ -20,7 +20,8 @@ namespace {
 constexpr std::uint8_t is_ipv4_key = 4;
 constexpr std::uint16_t no_zone = 0xffff;  // of a key that no packet has
 
-/// The type of the answer, for messages that are answered; 0xffff otherwise. RFC 792, 950, 1256, 4443, 4861, 2710, 4620, 6275.
+/// The type of the answer, for messages that are answered; 0xffff otherwise. RFC 792, 950 and 1256; RFC 4443, 4861, 2710,
+/// 4620 and 6275.
 std::uint16_t icmp_counterpart(std::uint8_t ip_version, std::uint8_t type) {
     struct pair {
         std::uint8_t query;
@@ -71,11 +72,13 @@ void set_keys(observed_key& forward, observed_key& backward, const_packet_view c
     if (!answered) backward.zone = no_zone;
 }
 
-/// What a flow can be made of: a whole IP header with a right checksum, and a transport header that is no later fragment's.
+/// What a flow can be made of: an IP header that its receiver takes, and a transport header that is no later fragment's.
+/// A header checksum of 0 that is wrong was left to the sender's device, behind which the capture was not taken.
 bool belongs_to_flow(const_packet_view const& packet) {
     packet_layout const& l = packet.layout();
     if (!l.has_transport || l.error == drop_reason::ip_total_length) return false;
-    return l.ip_version == 6 || verify_ipv4_header(packet) == checksum_verdict::good;
+    if (l.ip_version == 6 || packet.ipv4().checksum == 0) return true;
+    return verify_ipv4_header(packet) == checksum_verdict::good;
 }
 
 conn_log_segment to_segment(const_packet_view const& packet, time_point now) {
@@ -212,23 +215,17 @@ void flow_listing::finish() {
 
 namespace {
 
-/// The same flow gets the same name in every run.
-void append_uid(fmt::memory_buffer& out, observed_flow const& flow) {
+/// The same flow gets the same name in every run: C and 18 digits.
+std::array<char, 19> uid_of(observed_flow const& flow) {
     constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     auto const time = static_cast<std::uint64_t>(flow.log.first().time_since_epoch().count());
-    out.push_back('C');
+    std::array<char, 19> uid{'C'};
+    std::size_t at = 1;
     for (std::uint64_t const seed : {time, ~flow.serial}) {
         std::uint64_t value = flow_key_hash(seed)(flow.forward);
-        for (int i = 0; i < 9; ++i, value /= digits.size()) out.push_back(digits[value % digits.size()]);
+        for (int i = 0; i < 9; ++i, value /= digits.size()) uid[at++] = digits[value % digits.size()];
     }
-}
-
-void append_address(fmt::memory_buffer& out, observed_key const& key) {
-    ipv6_bytes const& a = key.tuple.source;
-    if (key.reserved == is_ipv4_key)
-        append_ipv4(out, header_at<big32>(a.data() + 12));
-    else
-        append_ipv6(out, a);
+    return uid;
 }
 
 std::string_view protocol_name(std::uint8_t protocol) {
@@ -239,10 +236,14 @@ std::string_view protocol_name(std::uint8_t protocol) {
 
 void flow_listing::write_identity(observed_flow const& flow) {
     rows_.seconds(flow.log.first().time_since_epoch());
-    rows_.formatted([&](fmt::memory_buffer& out) { append_uid(out, flow); });
+    std::array const uid = uid_of(flow);
+    rows_.text({uid.data(), uid.size()});
     for (unsigned const direction : {flow.log.originator(), flow.log.responder()}) {
         observed_key const& key = flow.key(direction);
-        rows_.formatted([&](fmt::memory_buffer& out) { append_address(out, key); });
+        if (key.reserved == is_ipv4_key)
+            rows_.ipv4(header_at<big32>(key.tuple.source.data() + 12));
+        else
+            rows_.ipv6(key.tuple.source);
         rows_.number(key.tuple.source_port);
     }
     rows_.text(protocol_name(flow.log.protocol()));

@@ -2,140 +2,80 @@
 // How a row's values are written.
 #include "rows.hpp"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <cstring>
-#include <iterator>
 
 namespace halfproxy::tool {
 
 namespace {
 
 constexpr std::size_t flush_at_bytes = 256 * 1024;
-
-template <class... Arguments>
-void append_format(fmt::memory_buffer& out, fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-    fmt::format_to(std::back_inserter(out), format, std::forward<Arguments>(arguments)...);
-}
-
-void append_decimal(fmt::memory_buffer& out, std::uint64_t value) {
-    fmt::format_int const digits(value);
-    out.append(digits.data(), digits.data() + digits.size());
-}
+constexpr std::string_view hex_digits = "0123456789abcdef";
 
 }  // namespace
 
 row_writer::row_writer(std::span<std::string_view const> columns, row_format format, std::string_view absent_mark,
                        std::FILE* stream)
-    : columns_(columns), absent_mark_(absent_mark), stream_(stream), format_(format) {
+    : columns_(columns), absent_mark_(absent_mark), stream_(stream), format_(format), buffer_(2 * flush_at_bytes) {
     if (format_ == row_format::json) return;
     for (std::string_view const column : columns_) {
-        if (column.data() != columns_[0].data()) buffer_.push_back('\t');
-        append(column);
+        if (size_ != 0) put('\t');
+        put(column);
     }
-    buffer_.push_back('\n');
+    put('\n');
 }
 
-void row_writer::begin(bool quoted) {
+// --- The buffer ---------------------------------------------------------------
+
+void row_writer::make_room(std::size_t bytes) {
+    if (buffer_.size() - size_ < bytes) buffer_.resize(buffer_.size() + bytes);
+}
+
+void row_writer::put(std::string_view text) {
+    std::memcpy(buffer_.data() + size_, text.data(), text.size());
+    size_ += text.size();
+}
+
+void row_writer::put_decimal(std::uint64_t value) {
+    if (value < 10) return put(static_cast<char>('0' + value));
+    fmt::format_int const digits(value);
+    put(std::string_view(digits.data(), digits.size()));
+}
+
+void row_writer::begin(std::size_t value_bytes, bool quoted) {
+    std::string_view const name = columns_[column_];
+    make_room(name.size() + value_bytes + 8);  // 8: separators and quotes, and the end of the row
     if (format_ == row_format::tsv) {
-        if (column_ != 0) buffer_.push_back('\t');
+        if (column_ != 0) put('\t');
         return;
     }
-    buffer_.push_back(first_member_ ? '{' : ',');
+    put(first_member_ ? '{' : ',');
     first_member_ = false;
-    buffer_.push_back('"');
-    append(columns_[column_]);
-    append(quoted ? "\":\"" : "\":");
+    put('"');
+    put(name);
+    put(quoted ? "\":\"" : "\":");
 }
 
 void row_writer::end(bool quoted) {
-    if (quoted && format_ == row_format::json) buffer_.push_back('"');
+    if (quoted && format_ == row_format::json) put('"');
     ++column_;
-}
-
-void row_writer::absent() {
-    if (format_ == row_format::tsv) {
-        if (column_ != 0) buffer_.push_back('\t');
-        append(absent_mark_);
-    }
-    ++column_;
-}
-
-void row_writer::number(std::uint64_t value) {
-    begin(false);
-    append_decimal(buffer_, value);
-    end(false);
-}
-
-void row_writer::flag(bool value) {
-    begin(false);
-    if (format_ == row_format::json)
-        append(value ? "true" : "false");
-    else
-        buffer_.push_back(value ? '1' : '0');
-    end(false);
-}
-
-void row_writer::hex(std::uint16_t value) {
-    begin(true);
-    constexpr std::string_view digits = "0123456789abcdef";
-    append("0x");
-    for (int shift = 12; shift >= 0; shift -= 4) buffer_.push_back(digits[value >> shift & 0xf]);
-    end(true);
-}
-
-void row_writer::seconds(packet_clock::duration value) {
-    constexpr std::int64_t per_second = 1'000'000'000;
-    begin(false);
-    std::int64_t const ns = value.count();
-    std::int64_t const whole = ns / per_second - (ns % per_second < 0 ? 1 : 0);
-    append_format(buffer_, "{}.{:06}", whole, (ns - whole * per_second) / 1000);
-    end(false);
-}
-
-void row_writer::text(std::string_view value) {
-    begin(true);
-    if (format_ == row_format::json)
-        append_json(value);
-    else
-        append_tsv(value);
-    end(true);
-}
-
-/// Bytes that are no ASCII stand as the code point of the same number, so that every byte string can be read back.
-void row_writer::append_json(std::string_view value) {
-    for (char const c : value) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\')
-            append_format(buffer_, "\\{}", c);
-        else if (byte < 0x20 || byte >= 0x7f)
-            append_format(buffer_, "\\u{:04x}", byte);
-        else
-            buffer_.push_back(c);
-    }
-}
-
-void row_writer::append_tsv(std::string_view value) {
-    for (char const c : value) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (c == '\\' || byte < 0x20 || byte >= 0x7f)
-            append_format(buffer_, "\\x{:02x}", byte);
-        else
-            buffer_.push_back(c);
-    }
 }
 
 void row_writer::end_row() {
-    if (format_ == row_format::json) append(first_member_ ? "{}" : "}");
-    buffer_.push_back('\n');
+    make_room(4);
+    if (format_ == row_format::json) put(first_member_ ? "{}" : "}");
+    put('\n');
     column_ = 0;
     first_member_ = true;
-    if (buffer_.size() >= flush_at_bytes) flush();
+    if (size_ >= flush_at_bytes) flush();
 }
 
 void row_writer::flush() {
-    std::size_t const written = std::fwrite(buffer_.data(), 1, buffer_.size(), stream_);
-    if (written != buffer_.size()) throw run_error(fmt::format("cannot write the rows: {}", std::strerror(errno)));
-    buffer_.clear();
+    if (std::fwrite(buffer_.data(), 1, size_, stream_) != size_)
+        throw run_error(fmt::format("cannot write the rows: {}", std::strerror(errno)));
+    size_ = 0;
 }
 
 void row_writer::finish() {
@@ -143,14 +83,48 @@ void row_writer::finish() {
     if (std::fflush(stream_) != 0) throw run_error(fmt::format("cannot write the rows: {}", std::strerror(errno)));
 }
 
-void append_ipv4(fmt::memory_buffer& out, std::uint32_t host_order) {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        append_decimal(out, host_order >> shift & 0xff);
-        if (shift != 0) out.push_back('.');
+// --- Values ---------------------------------------------------------------
+
+void row_writer::absent() {
+    if (format_ == row_format::tsv) {
+        begin(absent_mark_.size(), false);
+        put(absent_mark_);
     }
+    ++column_;
 }
 
-void append_ipv6(fmt::memory_buffer& out, ipv6_bytes const& address) {
+void row_writer::number(std::uint64_t value) {
+    begin(20, false);
+    put_decimal(value);
+    end(false);
+}
+
+void row_writer::flag(bool value) {
+    begin(5, false);
+    if (format_ == row_format::json)
+        put(value ? "true" : "false");
+    else
+        put(value ? '1' : '0');
+    end(false);
+}
+
+void row_writer::hex(std::uint16_t value) {
+    begin(6, true);
+    put("0x");
+    for (int shift = 12; shift >= 0; shift -= 4) put(hex_digits[value >> shift & 0xf]);
+    end(true);
+}
+
+void row_writer::ipv4(std::uint32_t host_order) {
+    begin(15, true);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        put_decimal(host_order >> shift & 0xff);
+        if (shift != 0) put('.');
+    }
+    end(true);
+}
+
+void row_writer::ipv6(ipv6_bytes const& address) {
     auto const group = [&](std::size_t i) { return static_cast<unsigned>(address[2 * i] << 8 | address[2 * i + 1]); };
     std::size_t zeros_at = 8;
     std::size_t zeros = 1;  // a single zero group is not shortened
@@ -159,15 +133,46 @@ void append_ipv6(fmt::memory_buffer& out, ipv6_bytes const& address) {
         while (i + run < 8 && group(i + run) == 0) ++run;
         if (run > zeros) zeros_at = i, zeros = run;
     }
+    begin(39, true);
     for (std::size_t i = 0; i < 8; ++i) {
         if (i == zeros_at) {
-            append_format(out, "{}", i == 0 ? "::" : ":");
+            put(i == 0 ? "::" : ":");
             i += zeros - 1;
             continue;
         }
-        append_format(out, "{:x}", group(i));
-        if (i != 7) out.push_back(':');
+        int shift = 12;
+        while (shift > 0 && group(i) >> shift == 0) shift -= 4;
+        for (; shift >= 0; shift -= 4) put(hex_digits[group(i) >> shift & 0xf]);
+        if (i != 7) put(':');
     }
+    end(true);
+}
+
+void row_writer::seconds(packet_clock::duration value) {
+    constexpr std::int64_t per_second = 1'000'000'000;
+    std::int64_t const ns = value.count();
+    std::int64_t const whole = ns / per_second - (ns % per_second < 0 ? 1 : 0);
+    begin(32, false);
+    put(fmt::format("{}.{:06}", whole, (ns - whole * per_second) / 1000));
+    end(false);
+}
+
+/// In JSON a byte that is no ASCII stands as the code point of its number: every byte string can be read back.
+void row_writer::put_escaped(char c) {
+    auto const byte = static_cast<unsigned char>(c);
+    bool const json = format_ == row_format::json;
+    bool const plain = byte >= 0x20 && byte < 0x7f && c != '\\' && (c != '"' || !json);
+    if (plain) return put(c);
+    if (json && byte >= 0x20 && byte < 0x7f) return put('\\'), put(c);
+    put(json ? "\\u00" : "\\x");
+    put(hex_digits[byte >> 4]);
+    put(hex_digits[byte & 0xf]);
+}
+
+void row_writer::text(std::string_view value) {
+    begin(6 * value.size(), true);  // 6: the longest escape
+    for (char const c : value) put_escaped(c);
+    end(true);
 }
 
 }  // namespace halfproxy::tool
