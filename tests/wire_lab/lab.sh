@@ -183,5 +183,32 @@ lab_flood() {
     lab_spawn client "$name" "$SYN_FLOOD_BIN" --interface c0 --to-mac "$(lab_mac server s0)" --to "$LAB_SERVER4" "$@"
 }
 
+# lab_download URL COUNT SHA256: by that many processes of curl, 4 at a time; true when all are right. LAB_WRONG counts the
+# others; LAB_DIR/connect.s holds the seconds each connect took.
+lab_download() {
+    local script='sum=$(curl -sS --max-time 30 -w "%{stderr}%{time_connect}\n" "$1" 2> "$2/connect.$3" | sha256sum); [ "$sum" = "$4" ] || echo wrong'
+    rm -f "$LAB_DIR"/connect.*
+    LAB_WRONG=$(seq "$2" | lab_in client xargs -P 4 -I{} bash -c "$script" download "$1" "$LAB_DIR" {} "$3" | wc -l)
+    cat "$LAB_DIR"/connect.* > "$LAB_DIR/connect.s"
+    [ "$LAB_WRONG" = 0 ]
+}
+
+# lab_memory PID: what the process has, as "resident data" in kB.
+lab_memory() { awk '/^VmRSS|^VmData/{printf "%s %s ", $1, $2}' "/proc/$1/status"; }
+
+# lab_report PYTHON: checks LAB_DIR/report.json with expect(condition, message).
+lab_report() {
+    python3 -c '
+import json, sys
+directory = sys.argv[1]
+report = json.load(open(directory + "/report.json"))
+failures = []
+def expect(condition, message):
+    if not condition: failures.append(message)
+exec(sys.argv[2])
+if failures: print(json.dumps(report, indent=1), *failures, sep="\n", file=sys.stderr)
+sys.exit(bool(failures))' "$LAB_DIR" "$1"
+}
+
 # lab_pass: the last line of a test that got this far.
 lab_pass() { echo "PASSED: $*"; }
