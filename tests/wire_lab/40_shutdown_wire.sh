@@ -10,12 +10,13 @@ flags() { lab_in proxy ip -o link show | sed 's/ state .*//'; }
 check_promiscuity() { # EXPECTED
     [ "$(promiscuity out0) $(promiscuity in0)" = "$1 $1" ] || lab_fail "promiscuity is $(promiscuity out0) and $(promiscuity in0), not $1"
 }
-lab_spawn server iperf iperf3 -s
-lab_until 5 lab_listens server 5201 || lab_fail "iperf3 does not listen"
 found=$(flags)
 for signal in TERM INT; do
     lab_inline --guard always
     check_promiscuity 1
+    lab_spawn server iperf iperf3 -s
+    server=$LAB_PID
+    lab_until 5 lab_listens server 5201 || lab_fail "iperf3 does not listen"
     lab_spawn client load iperf3 -t 30 -P 4 -c $LAB_SERVER4
     load=$LAB_PID
     sleep 1
@@ -23,8 +24,9 @@ for signal in TERM INT; do
     lab_until 10 lab_gone "$LAB_PROXY" || lab_fail "still running 10 s after SIG$signal"
     wait "$LAB_PROXY" || lab_fail "exit status $? after SIG$signal"
     lab_stop "$load"
+    lab_stop "$server"  # it would wait for the rest of this test
     check_promiscuity 0
-    [ "$(flags)" = "$found" ] || lab_fail "interfaces are not as found: $(flags)"
+    [ "$(flags)" = "$found" ] || lab_fail "interfaces were: $found, and are: $(flags)"
     lab_report '
 expect(report["io"]["outside"]["received"] > 100, "no load seen")
 expect(report["packets"]["received"] == sum(report["io"][s]["received"] for s in ("outside", "inside")), "packets lost between port and engine")

@@ -95,6 +95,8 @@ lab_host() { # NAMESPACE INTERFACE IPV4 IPV6
         lab_in "$1" ip -6 addr add "$4/64" dev "$2" nodad
 }
 
+lab_carriers() { ! { lab_in client ip -o link && lab_in proxy ip -o link && lab_in server ip -o link; } | grep -q NO-CARRIER; }
+
 # lab_build: makes the three namespaces and removes all of it when the script ends.
 lab_build() {
     mount -t tmpfs lab /run && mkdir -p /run/netns || lab_skip "cannot mount a private /run"
@@ -107,6 +109,7 @@ lab_build() {
     lab_cable client c0 proxy out0 && lab_cable proxy in0 server s0 || lab_skip "cannot make veth pairs"
     lab_host client c0 $LAB_CLIENT4 $LAB_CLIENT6 && lab_host server s0 $LAB_SERVER4 $LAB_SERVER6 || lab_fail "cannot set addresses"
     lab_in proxy ip link set out0 up && lab_in proxy ip link set in0 up || lab_fail "cannot bring the proxy's ports up"
+    lab_until 5 lab_carriers || lab_fail "the cables have no carrier"
     # The mark by which the flood generator knows a namespace made for it, and which network it must not be in.
     echo "$HALFPROXY_LAB_OUTER_NET" > /run/halfproxy-lab
     export HALFPROXY_LAB_MARK=/run/halfproxy-lab
