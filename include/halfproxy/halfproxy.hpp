@@ -5,6 +5,7 @@
 // clang-format off: layers stand in order of rank
 #include <halfproxy/core/bytes.hpp>               // byte_view, byte_span
 #include <halfproxy/core/frame.hpp>               // a frame, its side, link type, offloads and verdict
+#include <halfproxy/core/inline.hpp>              // what the compiler must, or must not, inline
 #include <halfproxy/core/outbox.hpp>              // bounded room for packets the engine originates
 #include <halfproxy/core/random.hpp>              // a seeded generator; no system randomness
 #include <halfproxy/core/time.hpp>                // a clock without now(), stamps and timeouts
@@ -31,7 +32,7 @@
 #include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
 
-#include <halfproxy/track/conn_log.hpp>           // conn_state, history and sizes of a flow, as Zeek logs them
+#include <halfproxy/track/conn_log.hpp>           // what a connection log says of a flow
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
 #include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
 #include <halfproxy/track/huge_page_memory.hpp>   // memory for large tables
