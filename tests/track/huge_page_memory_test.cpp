@@ -13,7 +13,7 @@
 
 using namespace halfproxy;
 
-static_assert(table_memory<huge_page_memory>);
+static_assert(table_memory<huge_page_memory> && table_memory<memory_source>);
 
 namespace {
 
@@ -58,4 +58,18 @@ TEST_CASE("a flow table works in huge pages") {
     }
     for (std::uint64_t k = 0; k < 50'000; ++k) REQUIRE(table.record(table.find(k)).number == k);
     CHECK_FALSE(table.find(50'000));
+}
+
+TEST_CASE("where a table's memory comes from can be chosen at run time; the heap is the default") {
+    for (memory_source const source : {memory_source{}, memory_source::of<huge_page_memory>()}) {
+        flow_table<std::uint64_t, number_record, spread, memory_source> table(20'000, {}, source);
+        insert_result const r = table.insert(7, 7);
+        REQUIRE(r);
+        table.record(r.handle).number = 7;
+        CHECK(table.find(7) == r.handle);
+    }
+    memory_source huge = memory_source::of<huge_page_memory>();
+    void* p = huge.allocate(1, 64);
+    CHECK(reinterpret_cast<std::uintptr_t>(p) % (std::size_t{2} << 20) == 0);
+    huge.deallocate(p, 1, 64);
 }

@@ -73,7 +73,7 @@ concept flow_hash = requires(Hash const& h, Key const& k) {
 
 /// Where a table's memory comes from; asked for one block, in the table's constructor.
 /// allocate() answers with writable memory of that size and alignment (a power of two), or throws std::bad_alloc.
-/// Models: heap_memory, huge_page_memory (track/huge_page_memory.hpp).
+/// Models: heap_memory, memory_source, huge_page_memory (track/huge_page_memory.hpp).
 template <class Memory>
 concept table_memory = requires(Memory& m, void* p, std::size_t bytes, std::size_t alignment) {
     { m.allocate(bytes, alignment) } -> std::same_as<void*>;
@@ -87,6 +87,31 @@ struct heap_memory {
     void deallocate(void* p, std::size_t, std::size_t alignment) noexcept {
         ::operator delete(p, std::align_val_t{alignment});
     }
+};
+
+/// A table_memory chosen at run time: heap_memory, or any model without state, memory_source::of<huge_page_memory>() for instance.
+class memory_source {
+  public:
+    constexpr memory_source() noexcept : memory_source(of<heap_memory>()) {}
+
+    template <table_memory Memory>
+        requires std::is_empty_v<Memory>
+    [[nodiscard]] static constexpr memory_source of() noexcept {
+        return {[](std::size_t bytes, std::size_t alignment) { return Memory{}.allocate(bytes, alignment); },
+                [](void* p, std::size_t bytes, std::size_t alignment) noexcept { Memory{}.deallocate(p, bytes, alignment); }};
+    }
+
+    [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment) { return allocate_(bytes, alignment); }
+    void deallocate(void* p, std::size_t bytes, std::size_t alignment) noexcept { deallocate_(p, bytes, alignment); }
+
+  private:
+    using allocate_function = void* (*)(std::size_t, std::size_t);
+    using deallocate_function = void (*)(void*, std::size_t, std::size_t) noexcept;
+
+    constexpr memory_source(allocate_function a, deallocate_function d) noexcept : allocate_(a), deallocate_(d) {}
+
+    allocate_function allocate_;
+    deallocate_function deallocate_;
 };
 
 enum class insert_status : std::uint8_t {
