@@ -10,15 +10,16 @@ compiler=${HALFPROXY_CXX:-c++}
 # An instrumented library needs instrumented users.
 flags=${HALFPROXY_SANITIZE:+-fsanitize=$HALFPROXY_SANITIZE}
 
-# build_consumer <how> <cmake arguments...>: configures and builds the outside project and runs its programs.
+# build_consumer <how> <programs> <cmake arguments...>: configures and builds the outside project and runs its programs.
 build_consumer() {
-    local how=$1
-    shift
+    local how=$1 programs
+    read -ra programs <<<"$2"
+    shift 2
     cmake -S "$here/project" -B "$work/build" -DHALFPROXY_BY="$how" -DCMAKE_CXX_COMPILER="$compiler" \
         -DCMAKE_CXX_FLAGS="$flags" "$@"
-    cmake --build "$work/build"
+    cmake --build "$work/build" --target "${programs[@]}"
     local program
-    for program in consumer consumer_compiled consumer_devices; do
+    for program in "${programs[@]}"; do
         expect_output "$work/build/$program"
     done
 }
