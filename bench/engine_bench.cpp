@@ -8,6 +8,7 @@
 #include "support/flows.hpp"
 
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/track/huge_page_memory.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -53,6 +54,7 @@ inline constexpr bool is_v4 = std::is_same_v<Address, std::uint32_t>;
     c.limits.flows_v4 = v4 ? flows : 1;
     c.limits.flows_v6 = v4 ? 1 : flows;
     c.secret = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+    c.memory = memory_source::of<huge_page_memory>();
     c.seed = 0x0123'4567'89ab'cdefu;
     return c;
 }

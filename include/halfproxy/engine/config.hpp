@@ -6,6 +6,7 @@
 #include <halfproxy/admit/guard.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/time.hpp>
+#include <halfproxy/track/flow_table.hpp>
 #include <halfproxy/track/timeouts.hpp>
 
 #include <cstdint>
@@ -68,6 +69,7 @@ struct engine_config {
     std::vector<acl_rule> rules{};
     secret_key secret{};         ///< must be random when the guard is not off
     std::uint64_t seed = 0;      ///< of the hash that spreads flows; random in production
+    memory_source memory{};      ///< where the flow tables live; memory_source::of<huge_page_memory>() makes large ones faster
 };
 
 }  // namespace halfproxy

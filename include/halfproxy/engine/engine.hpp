@@ -46,7 +46,7 @@ inline constexpr std::uint32_t timers_per_advance = outbox_per_advance / 2;
 /// One family's flows and their timers.
 template <class Address>
 struct flow_store {
-    using table_type = flow_table<flow_key<Address>, flow<Address>, flow_key_hash>;
+    using table_type = flow_table<flow_key<Address>, flow<Address>, flow_key_hash, memory_source>;
 
     struct links {
         flow<Address>* records;
@@ -57,8 +57,8 @@ struct flow_store {
     timer_wheel<links> wheel;
     std::uint64_t generation_at_look_up = 0;  ///< of the table, when this burst's candidates were read
 
-    flow_store(std::uint32_t capacity, std::uint64_t seed)
-        : table(capacity, flow_key_hash(seed)), wheel(links{table.records()}) {}
+    flow_store(std::uint32_t capacity, std::uint64_t seed, memory_source memory)
+        : table(capacity, flow_key_hash(seed), memory), wheel(links{table.records()}) {}
 
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return table.memory_bytes() + sizeof(*this); }
 };

@@ -12,8 +12,8 @@ namespace halfproxy {
 template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
     : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
-      cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed),
-      v6_(config.limits.flows_v6, config.seed), handshakes_(config.limits.handshakes) {
+      cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed, config.memory),
+      v6_(config.limits.flows_v6, config.seed, config.memory), handshakes_(config.limits.handshakes) {
     for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
 }
 
