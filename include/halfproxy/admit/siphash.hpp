@@ -2,6 +2,8 @@
 // SipHash-2-4 (Aumasson, Bernstein 2012), over 64-bit words: the keyed hash of the SYN cookie.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
+
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -16,7 +18,7 @@ using siphash_key = std::array<std::uint64_t, 2>;
 struct siphash_2_4 {
     using key_type = siphash_key;
 
-    [[nodiscard]] std::uint64_t operator()(siphash_key const& key, std::span<std::uint64_t const> words,
+    [[nodiscard]] HALFPROXY_ALWAYS_INLINE std::uint64_t operator()(siphash_key const& key, std::span<std::uint64_t const> words,
                                            std::uint64_t tail, unsigned tail_bytes) const noexcept {
         state v{{key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
                  key[1] ^ 0x7465646279746573u}};

@@ -16,12 +16,14 @@
 //
 // Where the client uses timestamps, our TSval carries more:
 //
-//      31                              4 3         0
-//     +---------------------------------+-----------+
-//     |        MAC, low 28 bits         | scale ^ MAC |
-//     +---------------------------------+-----------+
+//      31                           5   4     3         0
+//     +------------------------------+-----+-------------+
+//     |       MAC, low 27 bits       |  p  | scale ^ MAC |
+//     +------------------------------+-----+-------------+
 //
-// A guess must then hit 28 bits more (2^-52), and the scale is exact in every case. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
+// A guess must then hit 27 bits more (2^-51), and the scale is exact in every case. p is the parity of the client's ISN, masked with the top bit of
+// ours: it tells a zero-window probe (SEQ = ISN) from a first ACK (SEQ = ISN + 1) before anything is hashed, so that
+// either costs the same two hashes. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
 #pragma once
 
 #include <halfproxy/admit/siphash.hpp>
@@ -122,12 +124,17 @@ class syn_cookie {
     [[nodiscard]] cookie make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
                               time_point now) noexcept;
 
+    /// The client's ISN, by the sequence number of its ACK: one less, or in a probe of the closed window the number itself (RFC 9293 section 3.8.6.1).
+    /// Only with timestamps can they be told apart; without, every ACK is taken as a first one.
+    [[nodiscard]] static seq_num client_isn(seq_num ack_sequence, cookie_echo const& echo) noexcept;
+
     /// The remembered options, or nothing when the echo belongs to no cookie of the last two epochs.
     [[nodiscard]] std::optional<cookie_options> check(cookie_subject const& subject, cookie_echo const& echo, bool ipv6,
                                                       time_point now) noexcept;
 
   private:
     using key_type = typename KeyedHash::key_type;
+    static constexpr unsigned parity_bit = 4;  ///< in TSval, above the scale
     static constexpr std::uint32_t option_mask = (1u << Layout::option_bits) - 1;
 
     void turn_to(time_point now) noexcept;
@@ -135,7 +142,8 @@ class syn_cookie {
     [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
                                            bool timestamps) noexcept;
     [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t symbol) noexcept;
-    [[nodiscard]] static std::uint32_t timestamp_of(std::uint64_t mac, cookie_options const& options) noexcept;
+    [[nodiscard]] static std::uint32_t timestamp_of(std::uint64_t mac, seq_num isn, seq_num client_isn,
+                                                    std::uint8_t scale) noexcept;
 
     key_type master_;
     std::int64_t rotation_ns_;

@@ -174,6 +174,8 @@ class engine {
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
+    [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment const& s) const noexcept;
+    template <class Address>
     [[nodiscard]] bool replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
                                           tcp_segment const& segment) noexcept;
     [[nodiscard]] decision reset_sender(tcp_packet& t) noexcept;
@@ -182,6 +184,8 @@ class engine {
                                          built_options const& options, verdict outcome) noexcept;
 
     // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] bool challenges_now(flow_key<Address> const& key, side arrival) const noexcept;
     template <class Address>
     [[nodiscard]] bool must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept;
     template <class Address>

@@ -153,6 +153,9 @@ class tcp_tracker {
     [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept;
 };
 
+/// Whether a SYN-ACK answers a SYN that was let through on this connection, which its sender has then forgotten.
+[[nodiscard]] bool answers_new_syn(tcp_connection const& c, direction from, seq_num ack) noexcept;
+
 /// How long the connection may now be silent.
 [[nodiscard]] timeout_ms timeout_of(tcp_connection const& c, flow_timeouts const& timeouts) noexcept;
 

@@ -19,18 +19,23 @@ namespace halfproxy {
     return static_cast<std::uint16_t>(sum);
 }
 
-/// A one's complement sum in progress. Kept in the machine's byte order, whose sum is the swapped sum of the other
-/// (RFC 1071 section 2 (B)): swapped and folded once, at the end.
+/// A one's complement sum in progress, of values and of bytes as they lie in memory. Words of any width may be summed and folded once, at
+/// the end (RFC 1071 section 2 (C)), and the bytes' sum is swapped only then (section 2 (B)).
 class checksum_sum {
   public:
-    constexpr checksum_sum& add16(std::uint16_t word) noexcept { return add_native(swap_if_little(word)); }
-    constexpr checksum_sum& add32(std::uint32_t words) noexcept {
-        return add16(static_cast<std::uint16_t>(words >> 16)).add16(static_cast<std::uint16_t>(words));
+    /// At most 2^32 values are added to one sum.
+    constexpr checksum_sum& add16(std::uint16_t word) noexcept { return values_ += word, *this; }
+    constexpr checksum_sum& add32(std::uint32_t words) noexcept { return values_ += words, *this; }
+    checksum_sum& add(byte_view bytes) noexcept;  ///< begins at an even offset; an odd last byte is padded with 0
+    constexpr checksum_sum& add(checksum_sum const& other) noexcept {
+        values_ += other.values_;
+        return add_native(other.memory_);
     }
-    checksum_sum& add(byte_view bytes) noexcept;  ///< an odd last byte is padded with 0
 
     /// The sum folded to 16 bits, not complemented: what a partial checksum field holds.
-    [[nodiscard]] constexpr std::uint16_t folded() const noexcept { return swap_if_little(fold_checksum(sum_)); }
+    [[nodiscard]] constexpr std::uint16_t folded() const noexcept { 
+        return fold_checksum(std::uint64_t{fold_checksum(values_)} + swap_if_little(fold_checksum(memory_)));
+    }
     /// The checksum field's value.
     [[nodiscard]] constexpr std::uint16_t checksum() const noexcept { return static_cast<std::uint16_t>(~folded()); }
 
@@ -41,12 +46,13 @@ class checksum_sum {
     }
     /// With end-around carry: one's complement arithmetic in 64 bits.
     constexpr checksum_sum& add_native(std::uint64_t word) noexcept {
-        sum_ += word;
-        sum_ += sum_ < word ? 1u : 0u;
+        memory_ += word;
+        memory_ += memory_ < word ? 1u : 0u;
         return *this;
     }
 
-    std::uint64_t sum_ = 0;
+    std::uint64_t values_ = 0;
+    std::uint64_t memory_ = 0;
 };
 
 /// What a set of changed header fields does to a checksum over them: HC' = ~(~HC + ~m + m') (RFC 1624 equation 3). Collects any number of changes and
@@ -97,9 +103,6 @@ enum class checksum_verdict : std::uint8_t {
 /// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload. The pseudo-header's addresses are the end points':
 /// where a source route ends, and of a mobile node its home address.
 [[nodiscard]] checksum_verdict verify_transport(const_packet_view const& packet) noexcept;
-
-/// Recomputes the IPv4 header checksum (IPv4 only) and the TCP checksum of a packet the library has built.
-void finish_checksums(packet_view const& packet) noexcept;
 
 }  // namespace halfproxy
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <halfproxy/admit/syn_cookie.hpp>
+#include <halfproxy/core/inline.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -94,7 +95,7 @@ void syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_type const& key, cookie_subject const& s, std::uint32_t symbol,
+HALFPROXY_ALWAYS_INLINE std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_type const& key, cookie_subject const& s, std::uint32_t symbol,
                                                  bool timestamps) noexcept {
     std::array<std::uint64_t, 5> words = {s.addresses[0], s.addresses[1], s.addresses[2], s.addresses[3], 0};
     words[s.address_words] =
@@ -110,21 +111,31 @@ seq_num syn_cookie<KeyedHash, Layout>::isn_of(std::uint64_t mac, std::uint32_t s
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-std::uint32_t syn_cookie<KeyedHash, Layout>::timestamp_of(std::uint64_t mac, cookie_options const& options) noexcept {
-    return static_cast<std::uint32_t>(mac) ^ detail::scale_of(options);
+std::uint32_t syn_cookie<KeyedHash, Layout>::timestamp_of(std::uint64_t mac, seq_num isn, seq_num client_isn,
+                                                          std::uint8_t scale) noexcept {
+    std::uint32_t const parity = (client_isn.value ^ isn.value >> 31) & 1u;
+    return ((static_cast<std::uint32_t>(mac) & ~(1u << parity_bit)) ^ scale) | parity << parity_bit;
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
+seq_num syn_cookie<KeyedHash, Layout>::client_isn(seq_num ack_sequence, cookie_echo const& echo) noexcept {
+    if (!echo.timestamp_echo) return ack_sequence - 1;
+    std::uint32_t const parity = (*echo.timestamp_echo >> parity_bit ^ echo.isn.value >> 31) & 1u;
+    return (ack_sequence.value & 1u) == parity ? ack_sequence : ack_sequence - 1;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
                                            time_point now) noexcept {
     turn_to(now);
     std::uint32_t const symbol = Layout::encode(options, ipv6);
     std::uint64_t const m = mac(keys_[0], subject, symbol, options.has_timestamps);
-    return {isn_of(m, symbol), timestamp_of(m, options)};
+    seq_num const isn = isn_of(m, symbol);
+    return {isn, timestamp_of(m, isn, subject.client_isn, detail::scale_of(options))};
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
+HALFPROXY_ALWAYS_INLINE std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
                                                                    bool ipv6, time_point now) noexcept {
     turn_to(now);
     std::uint32_t const symbol = (echo.isn.value ^ echo.isn.value >> mac_bits) & option_mask;
@@ -135,7 +146,7 @@ std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subjec
         cookie_options options = Layout::decode(symbol, ipv6);
         options.has_timestamps = timestamps;
         if (!timestamps) return options;
-        std::uint32_t const difference = *echo.timestamp_echo ^ static_cast<std::uint32_t>(m);
+        std::uint32_t const difference = *echo.timestamp_echo ^ timestamp_of(m, echo.isn, subject.client_isn, 0);
         if (difference > detail::no_scale) continue;
         detail::set_scale(options, static_cast<std::uint8_t>(difference));
         return options;

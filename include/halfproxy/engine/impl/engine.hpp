@@ -188,9 +188,11 @@ typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::si
     packet& p = packets_[i];
     flow_key<Address> const& k = key<Address>(i);
     flow_store<Address> const& s = store<Address>();
-    bool const changed = s.table.generation() != s.generation_at_look_up;
-    bool const stale = changed && p.candidate && !s.table.is_live(p.candidate.number());
-    flow_handle const found = s.table.confirm(k, p.hash, stale ? flow_handle{} : p.candidate);
+    flow_handle found;  // no candidate and no change since: no flow
+    if (s.table.generation() != s.generation_at_look_up)
+        found = s.table.find(k, p.hash);
+    else if (p.candidate)
+        found = s.table.confirm(k, p.hash, p.candidate);
     if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
     tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
     if (t.options.malformed && config_.normalize.malformed == malformed_policy::drop)

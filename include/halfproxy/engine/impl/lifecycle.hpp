@@ -86,7 +86,8 @@ void engine<Policies>::make_room() noexcept {
     auto best = detail::dispensability::none;
     std::uint32_t victim = 0;
     table.sample(eviction_samples, [&](std::uint32_t number, flow<Address> const& f) {
-        bool const expired = stamp_ - f.last_seen >= static_cast<std::int32_t>(timeout_of_flow(f));
+        timeout_ms const timeout = timeout_of_flow(f);
+        bool const expired = timeout != detail::farthest_deadline && stamp_ - f.last_seen >= static_cast<std::int32_t>(timeout);
         auto const d = detail::dispensability_of(f, expired);
         if (d > best) {
             best = d;

@@ -36,6 +36,12 @@ inline constexpr bool is_v6 = std::is_same_v<Address, ipv6_bytes>;
 
 template <engine_policies Policies>
 template <class Address>
+bool engine<Policies>::challenges_now(flow_key<Address> const& key, side arrival) const noexcept {
+    return arrival == side::outside && !guard_.only_counts() && guard_.challenges(detail::to_address(key.tuple.source));
+}
+
+template <engine_policies Policies>
+template <class Address>
 bool engine<Policies>::must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept {
     if (arrival != side::outside || wish == admission::admit) return false;
     if (wish == admission::challenge) return guard_.honours_cookies();
@@ -91,13 +97,10 @@ std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_
     tcp_header const& tcp = t.p.view.tcp();
     cookie_echo echo{seq_num{tcp.acknowledgment} - 1, std::nullopt};
     if (t.options.has_timestamps) echo.timestamp_echo = t.options.timestamp_echo;
-    std::uint32_t const most = t.p.view.layout().payload_bytes() == 0 ? 2 : 1;
-    for (std::uint32_t i = 0; i < most; ++i) {
-        seq_num const isn = seq_num{tcp.sequence} - 1 + i;
-        if (auto const options = cookies_.check(detail::subject_of(key.tuple, isn), echo, detail::is_v6<Address>, now_))
-            return proven_client{*options, isn};
-    }
-    return std::nullopt;
+    seq_num const isn = cookies_.client_isn({tcp.sequence}, echo);
+    auto const options = cookies_.check(detail::subject_of(key.tuple, isn), echo, detail::is_v6<Address>, now_);
+    if (!options) return std::nullopt;
+    return proven_client{*options, isn};
 }
 
 /// The client has proved itself: open the flow, and let its ACK become the SYN to the server. Data on the ACK is not acknowledged;
@@ -192,7 +195,7 @@ typename engine<Policies>::decision engine<Policies>::client_while_connecting(tc
     handshake const& h = handshakes_[f.shift.sequence];
     tcp_header const& tcp = t.p.view.tcp();
     std::uint8_t const kind = tcp.flags & detail::deciding_flags;
-    if (kind == tcp_flag::syn && guard_.challenges(detail::to_address(f.tuple[0].source)) && !guard_.only_counts()) {
+    if (kind == tcp_flag::syn && !draining_ && challenges_now(f.key(0), t.f.arrival)) {
         ++counters_.syns_seen;
         return send_cookie(t, f.key(0));
     }
@@ -232,7 +235,7 @@ template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, flow<Address>& f) noexcept {
     std::uint32_t const number = f.shift.sequence;
     handshake const h = handshakes_[number];
-    tcp_segment const syn_ack = make_tcp_segment(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
+    tcp_segment const syn_ack = make_tcp_segment(t.p.view.tcp(), t.options, 0);  // data on it is not taken and comes again
     packet_origin const from_server = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     packet_origin to_client = from_server;
     detail::set_tuple(to_client, f.leaving(direction::from_server));
@@ -299,9 +302,13 @@ typename engine<Policies>::decision engine<Policies>::repeat_ack(tcp_packet& t, 
     if (!repeated) return drop(drop_reason::syn_ack_mismatch);
     packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
     std::uint32_t const window = std::min<std::uint32_t>(client.max_window >> f.tcp.scale[0], 0xffff);
+    // Where timestamps are in force, every segment carries them (RFC 7323 section 3.2); the SYN-ACK holds both sides' values.
+    built_options const options{.has_timestamps = t.options.has_timestamps,
+                                .timestamp_value = t.options.timestamp_echo,
+                                .timestamp_echo = t.options.timestamp_value};
     return send_in_place(t, back,
                          {.seq = client.end, .ack = client.max_ack, .flags = tcp_flag::ack, .window = static_cast<std::uint16_t>(window)},
-                         {}, verdict::reply);
+                         options, verdict::reply);
 }
 
 /// Sends our SYN again, or ends the attempt. Without room in the outbox it is tried again in the next slot.

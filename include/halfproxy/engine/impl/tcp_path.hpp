@@ -57,11 +57,12 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     tcp_segment const segment = segment_of(t, f, from);
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive) && !checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
-    if (is_closing(f.tcp.state)) {
-        if (from == direction::from_client && replaced_by_cookie(t, key, found, segment))
-            return tcp_without_flow<Checks>(t, key);
-    } else if (f.phase() == flow_phase::spliced && segment.flags == (tcp_flag::syn | tcp_flag::ack)) {
-        return repeat_ack(t, f);
+    if (is_closing(f.tcp.state) && from == direction::from_client && replaced_by_cookie(t, key, found, segment))
+        return tcp_without_flow<Checks>(t, key);
+    if (f.phase() == flow_phase::spliced && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
+        if (!answers_new_syn(f.tcp, from, segment.ack)) return repeat_ack(t, f);
+        f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
+        f.shift = {};
     }
 
     tcp_state const before = f.tcp.state;
@@ -69,13 +70,16 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     if (result.outcome == track_outcome::drop) return drop(result.reason);
     if (result.outcome == track_outcome::reopen) {
         // A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
-        if (must_challenge(key, t.f.arrival, admission::by_guard)) return send_cookie(t, key);
+        if (!draining_ && challenges_now(key, t.f.arrival)) {
+            ++counters_.syns_seen;
+            return send_cookie(t, key);
+        }
         close_flow<Address>(found.number());
         return syn_without_flow<Checks>(t, key);
     }
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
     if (f.tcp.state != before) {
-        if (is_half_open(before) && !is_half_open(f.tcp.state)) half_open_changed(-1);
+        half_open_changed(is_half_open(f.tcp.state) - is_half_open(before));
         arm(f, timeout_of_flow(f));
     }
     note_forwarded(f, from, t.p);
@@ -193,6 +197,16 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     return forwarded;
 }
 
+/// Whether a client's segment lies within what this flow has carried: then it is a late copy, whatever cookie it repeats.
+template <engine_policies Policies>
+template <class Address>
+bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment const& s) const noexcept {
+    auto const sent_before = [&f](direction d, seq_num at) {
+        return static_cast<std::uint32_t>(f.tcp.side[index(d)].end - at) <= f.bytes[index(d)] + 1;  // bytes hold headers besides; SYNs are not counted
+    };
+    return sent_before(direction::from_client, s.seq) && sent_before(direction::from_server, s.ack);
+}
+
 /// On a flow that is over, an ACK with other numbers may be a new incarnation's cookie. True when it is, and the old
 /// flow is gone.
 template <engine_policies Policies>
@@ -201,8 +215,7 @@ bool engine<Policies>::replaced_by_cookie(tcp_packet& t, flow_key<Address> const
                                           tcp_segment const& segment) noexcept {
     if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return false;
     flow<Address> const& old = store<Address>().table.record(found);
-    bool const expected = segment.seq == old.tcp.side[index(direction::from_client)].end;
-    if (expected || !guard_.honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
+    if (repeats_old_numbers(old, segment) || !guard_.honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
     close_flow<Address>(found.number());
     return true;
 }

@@ -49,7 +49,8 @@ template <bool Check>
 /// A side's numbers from its SYN or SYN-ACK. Windows in SYNs are never scaled (RFC 7323 section 2.2).
 inline void start_side(tcp_connection& c, direction from, tcp_segment const& syn) noexcept {
     tcp_side& s = c.side[index(from)];
-    s.end = s.max_end = syn.end();
+    s.end = syn.end();
+    s.max_end = syn.seq + 1;  // data on a SYN (RFC 7413) need not be taken
     s.max_window = at_least_one(syn.window);
     std::uint8_t& marks = c.marks[index(from)];
     marks = tcp_mark::seen;
@@ -144,33 +145,42 @@ inline void restart_from_remembered_syn(tcp_connection& c, direction from, tcp_s
 inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     settle_scaling(c);
     note_ack(c, from, s.ack);
-    grant(c.side[index(reverse(from))], s.ack, s.window);
+    tcp_side& opener = c.side[index(reverse(from))];
+    grant(opener, s.ack, s.window);
+    grant(c.side[index(from)], s.seq + 1, opener.max_window);
     note_last(c, from, s, s.end());
     c.state = tcp_state::syn_received;
     return accepted;
 }
 
+/// The second SYN-ACK of a simultaneous open: no bare ACK need follow (RFC 9293 figure 7).
+inline track_result answer_both_syns(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    track_result const result = answer_syn(c, from, s);
+    c.state = tcp_state::established;
+    return result;
+}
+
 template <class Checks>
 [[nodiscard]] HALFPROXY_RARE track_result track_syn_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     tcp_side const& opener = c.side[index(reverse(from))];
-    std::uint8_t const syn_of_peer = static_cast<std::uint8_t>(last_segment::syn | sender_bit(reverse(from)));
-    bool const answers_remembered =
-        (c.last & (last_segment::syn | last_segment::from_server)) == syn_of_peer && s.ack == c.last_end;
     switch (c.state) {
         case tcp_state::syn_sent:
             if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
-            if (s.ack != opener.end && Checks::state) return dropped(drop_reason::syn_ack_mismatch);
+            if ((s.ack.before(opener.max_end) || s.ack.after(opener.end)) && Checks::state)
+                return dropped(drop_reason::syn_ack_mismatch);
             start_side(c, from, s);
             return answer_syn(c, from, s);
         case tcp_state::simultaneous:
             if (s.ack != opener.end) return refuse<Checks::state>(drop_reason::syn_ack_mismatch);
             return answer_syn(c, from, s);
         default:
-            if (answers_remembered) {
+            if (answers_new_syn(c, from, s.ack)) {
                 restart_from_remembered_syn(c, from, s);
                 return answer_syn(c, from, s);
             }
             if (s.ack.after(opener.end)) return refuse<Checks::sequence>(drop_reason::ack_above_sent);
+            if (c.state == tcp_state::syn_received && s.ack == opener.end && (c.marks[index(from)] & tcp_mark::acknowledged) == 0)
+                return answer_both_syns(c, from, s);
             return passed;  // a retransmission; its receiver answers
     }
 }
@@ -329,7 +339,7 @@ template <class Checks>
 template <class Checks>
 [[nodiscard]] HALFPROXY_ALWAYS_INLINE track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (c.state < tcp_state::syn_received) return track_early_ack<Checks>(c, from, s);
-    if (c.state == tcp_state::closed) return refuse<Checks::state>(drop_reason::tcp_state);
+    if (c.state == tcp_state::closed) return passed;  // a RST lost behind us is only repeated when its receiver sends on
     std::uint32_t const window = std::uint32_t{s.window} << c.scale[index(from)];
     if ((c.marks[index(from)] & tcp_mark::seen) == 0) meet_side(c, from, s, window);
     bool const sacks = s.has_sack && (c.marks[index(from)] & tcp_mark::sack_permitted) != 0 && s.sack_right.after(s.ack);
@@ -374,6 +384,11 @@ HALFPROXY_ALWAYS_INLINE track_result tcp_tracker<Checks>::update(tcp_connection&
     if (!s.has(tcp_flag::syn)) [[likely]]
         return detail::track_segment<Checks>(c, from, s);
     return s.has(tcp_flag::ack) ? detail::track_syn_ack<Checks>(c, from, s) : detail::track_syn(c, from, s);
+}
+
+inline bool answers_new_syn(tcp_connection const& c, direction from, seq_num ack) noexcept {
+    auto const syn_of_peer = static_cast<std::uint8_t>(last_segment::syn | detail::sender_bit(reverse(from)));
+    return (c.last & (last_segment::syn | last_segment::from_server)) == syn_of_peer && ack == c.last_end;
 }
 
 inline timeout_ms timeout_of(tcp_connection const& c, flow_timeouts const& t) noexcept {

@@ -37,37 +37,61 @@ inline packet_origin origin_of(link_type link, const_packet_view const& packet) 
 
 namespace detail {
 
-/// Every group is padded with no-operations to whole words, so each option stands at the same place whatever else is there.
-inline std::size_t write_options(std::uint8_t* at, built_options const& o) noexcept {
-    std::uint8_t* const begin = at;
-    auto const word = [&at](std::uint32_t value) { header_at<big32>(at) = value; at += 4; };
-    if (o.has_mss) word(0x02040000u | o.mss);
-    if (o.has_timestamps) {
-        word(o.sack_permitted ? 0x0402080au : 0x0101080au);
-        word(o.timestamp_value);
-        word(o.timestamp_echo);
-    } else if (o.sack_permitted) {
-        word(0x01010402u);
-    }
-    if (o.has_window_scale) word(0x01030300u | o.window_scale);
-    return static_cast<std::size_t>(at - begin);
-}
+/// Writes options word by word, and sums what it writes. Every group is padded with no-operations to whole words, so each option stands
+/// at the same place whatever else is there.
+class option_writer {
+  public:
+    option_writer(std::uint8_t* at, checksum_sum& sum) noexcept : begin_(at), at_(at), sum_(sum) {}
 
-inline void write_ipv4(std::uint8_t* at, packet_origin const& origin, std::size_t tcp_bytes) noexcept {
+    std::size_t write(built_options const& o) noexcept {
+        if (o.has_mss) word(0x02040000u | o.mss);
+        if (o.has_timestamps) {
+            word(o.sack_permitted ? 0x0402080au : 0x0101080au);
+            word(o.timestamp_value);
+            word(o.timestamp_echo);
+        } else if (o.sack_permitted) {
+            word(0x01010402u);
+        }
+        if (o.has_window_scale) word(0x01030300u | o.window_scale);
+        return static_cast<std::size_t>(at_ - begin_);
+    }
+
+  private:
+    void word(std::uint32_t value) noexcept {
+        header_at<big32>(at_) = value;
+        sum_.add32(value);
+        at_ += 4;
+    }
+
+    std::uint8_t* begin_;
+    std::uint8_t* at_;
+    checksum_sum& sum_;
+};
+
+/// Returns the sum of both addresses: the pseudo-header's part.
+inline checksum_sum write_ipv4(std::uint8_t* at, packet_origin const& origin, std::size_t tcp_bytes) noexcept {
+    checksum_sum addresses;
+    std::uint32_t const source = header_at<big32>(origin.source.data());
+    std::uint32_t const destination = header_at<big32>(origin.destination.data());
+    addresses.add32(source).add32(destination);
     auto& ip = header_at<ipv4_header>(at);
+    auto const total = static_cast<std::uint16_t>(sizeof(ipv4_header) + tcp_bytes);
     ip.version_and_length = 0x45;
     ip.traffic_class = 0;
-    ip.total_length = static_cast<std::uint16_t>(sizeof(ipv4_header) + tcp_bytes);
+    ip.total_length = total;
     ip.identification = 0;
     ip.fragment = ipv4_fragment::dont;
     ip.time_to_live = built_hop_limit;
     ip.protocol = ip_protocol::tcp;
-    ip.checksum = 0;
-    std::memcpy(&ip.source, origin.source.data(), 4);
-    std::memcpy(&ip.destination, origin.destination.data(), 4);
+    ip.source = source;
+    ip.destination = destination;
+    constexpr std::uint16_t hop_and_protocol = built_hop_limit << 8 | ip_protocol::tcp;
+    checksum_sum header = addresses;
+    ip.checksum = header.add16(0x4500).add16(total).add16(ipv4_fragment::dont).add16(hop_and_protocol).checksum();
+    return addresses;
 }
 
-inline void write_ipv6(std::uint8_t* at, packet_origin const& origin, std::size_t tcp_bytes) noexcept {
+inline checksum_sum write_ipv6(std::uint8_t* at, packet_origin const& origin, std::size_t tcp_bytes) noexcept {
     auto& ip = header_at<ipv6_header>(at);
     ip.version_class_flow = 0x60000000u;
     ip.payload_length = static_cast<std::uint16_t>(tcp_bytes);
@@ -75,19 +99,25 @@ inline void write_ipv6(std::uint8_t* at, packet_origin const& origin, std::size_
     ip.hop_limit = built_hop_limit;
     ip.source = origin.source;
     ip.destination = origin.destination;
+    return checksum_sum{}.add(origin.source).add(origin.destination);
 }
 
-inline void write_tcp(std::uint8_t* at, packet_origin const& origin, tcp_fields const& f, std::size_t bytes) noexcept {
+/// `sum` holds the options and the pseudo-header already.
+inline void write_tcp(std::uint8_t* at, packet_origin const& origin, tcp_fields const& f, std::size_t bytes,
+                      checksum_sum sum) noexcept {
+    std::uint32_t const ack = (f.flags & tcp_flag::ack) != 0 ? f.ack.value : 0;
+    auto const offset = static_cast<std::uint8_t>(bytes / 4 << 4);
     auto& tcp = header_at<tcp_header>(at);
     tcp.source_port = origin.source_port;
     tcp.destination_port = origin.destination_port;
     tcp.sequence = f.seq.value;
-    tcp.acknowledgment = (f.flags & tcp_flag::ack) != 0 ? f.ack.value : 0;
-    tcp.offset_and_high_flags = static_cast<std::uint8_t>(bytes / 4 << 4);
+    tcp.acknowledgment = ack;
+    tcp.offset_and_high_flags = offset;
     tcp.flags = f.flags;
     tcp.window = f.window;
-    tcp.checksum = 0;
     tcp.urgent_pointer = 0;
+    sum.add16(origin.source_port).add16(origin.destination_port).add32(f.seq.value).add32(ack);
+    tcp.checksum = sum.add16(static_cast<std::uint16_t>(offset << 8 | f.flags)).add16(f.window).checksum();
 }
 
 }  // namespace detail
@@ -99,23 +129,12 @@ inline std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fie
     std::uint8_t* const ip = out.data() + origin.link_bytes;
     std::uint8_t* const tcp = ip + ip_bytes;
     std::memcpy(out.data(), origin.link.data(), max_link_bytes);  // a fixed size copies faster; what follows overwrites the rest
-    std::size_t const tcp_bytes = sizeof(tcp_header) + detail::write_options(tcp + sizeof(tcp_header), options);
-    if (origin.ip_version == 4)
-        detail::write_ipv4(ip, origin, tcp_bytes);
-    else
-        detail::write_ipv6(ip, origin, tcp_bytes);
-    detail::write_tcp(tcp, origin, fields, tcp_bytes);
-
-    packet_layout layout;
-    layout.ip_version = origin.ip_version;
-    layout.protocol = ip_protocol::tcp;
-    layout.has_transport = true;
-    layout.network_offset = origin.link_bytes;
-    layout.transport_offset = static_cast<std::uint16_t>(origin.link_bytes + ip_bytes);
-    layout.payload_offset = static_cast<std::uint16_t>(layout.transport_offset + tcp_bytes);
-    layout.datagram_end = layout.payload_offset;
-    finish_checksums(packet_view{out.first(layout.datagram_end), layout});
-    return layout.datagram_end;
+    checksum_sum sum;
+    std::size_t const tcp_bytes = sizeof(tcp_header) + detail::option_writer(tcp + sizeof(tcp_header), sum).write(options);
+    sum.add(origin.ip_version == 4 ? detail::write_ipv4(ip, origin, tcp_bytes) : detail::write_ipv6(ip, origin, tcp_bytes));
+    sum.add16(ip_protocol::tcp).add32(static_cast<std::uint32_t>(tcp_bytes));
+    detail::write_tcp(tcp, origin, fields, tcp_bytes, sum);
+    return origin.link_bytes + ip_bytes + tcp_bytes;
 }
 
 }  // namespace halfproxy

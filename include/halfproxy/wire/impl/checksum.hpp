@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/wire/checksum.hpp>
 
 #include <cstring>
@@ -19,7 +20,7 @@ template <class Word>
 }  // namespace detail
 
 /// Eight bytes at a time: the sum does not depend on the width of its words (RFC 1071 section 2 (C)).
-inline checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
+HALFPROXY_ALWAYS_INLINE checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
     std::uint8_t const* at = bytes.data();
     std::size_t const size = bytes.size();
     for (std::size_t n = size / 8; n != 0; --n, at += 8) add_native(detail::load_native<std::uint64_t>(at));
@@ -39,7 +40,7 @@ inline checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
 }
 
 template <contiguous_bytes Bytes>
-checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
+HALFPROXY_ALWAYS_INLINE checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
                                std::uint32_t transport_bytes) noexcept {
     checksum_sum sum;
     std::uint8_t const* ip = packet.bytes().data() + packet.layout().network_offset;
@@ -150,20 +151,6 @@ inline checksum_verdict verify_transport(const_packet_view const& packet) noexce
     }
     sum.add(packet.bytes().subspan(l.transport_offset, bytes));
     return sum.checksum() == 0 ? checksum_verdict::good : checksum_verdict::bad;
-}
-
-inline void finish_checksums(packet_view const& packet) noexcept {
-    packet_layout const& l = packet.layout();
-    if (l.ip_version == 4) {
-        packet.ipv4().checksum = 0;
-        byte_view const header = packet.bytes().subspan(l.network_offset, packet.ipv4().header_bytes());
-        packet.ipv4().checksum = checksum_sum{}.add(header).checksum();
-    }
-    std::uint32_t const bytes = l.datagram_end - l.transport_offset;
-    packet.tcp().checksum = 0;
-    packet.tcp().checksum = pseudo_header_sum(packet, ip_protocol::tcp, bytes)
-                                .add(packet.bytes().subspan(l.transport_offset, bytes))
-                                .checksum();
 }
 
 }  // namespace halfproxy

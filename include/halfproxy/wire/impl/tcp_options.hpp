@@ -95,6 +95,23 @@ inline void read_options(byte_view options, tcp_options& out) noexcept {
     }
 }
 
+/// MSS, SACK permitted, timestamps, NOP, window scale: the SYN of Linux, and of everything that answers it alike.
+[[nodiscard]] inline bool is_usual_syn(byte_view options) noexcept {
+    std::uint8_t const* at = options.data();
+    return options.size() == 20 && load32(at) >> 16 == 0x0204 && load32(at + 4) == 0x0402080au &&
+           load32(at + 16) >> 8 == 0x010303;
+}
+
+inline void read_usual_syn(byte_view options, tcp_options& out) noexcept {
+    std::uint8_t const* at = options.data();
+    out.has_mss = out.sack_permitted = out.has_timestamps = out.has_window_scale = true;
+    out.mss = static_cast<std::uint16_t>(load32(at));
+    out.timestamps_at = 8;
+    out.timestamp_value = load32(at + 8);
+    out.timestamp_echo = load32(at + 12);
+    out.window_scale = at[19];
+}
+
 }  // namespace detail
 
 HALFPROXY_ALWAYS_INLINE tcp_options parse_tcp_options(byte_view options) noexcept {
@@ -107,7 +124,10 @@ HALFPROXY_ALWAYS_INLINE tcp_options parse_tcp_options(byte_view options) noexcep
         out.timestamp_echo = detail::load32(options.data() + 8);
         return out;
     }
-    detail::read_options(options, out);
+    if (detail::is_usual_syn(options))
+        detail::read_usual_syn(options, out);
+    else
+        detail::read_options(options, out);
     return out;
 }
 
