@@ -3,14 +3,15 @@
 # shellcheck shell=bash disable=SC2034 # the lists are used by name
 
 # The library, the tool and the lessons. (The core alone needs libboost-dev only.)
-packages_build=(g++ cmake ninja-build pkg-config libboost-dev libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
+packages_build=(g++ make cmake ninja-build pkg-config libboost-dev libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
     libpcap-dev libxdp-dev libbpf-dev)
 # Unit tests, checks and consumer tests.
 packages_test=(doctest-dev librapidcheck-dev libbenchmark-dev universal-ctags python3)
 # Traffic through namespaces.
-packages_live=(iproute2 util-linux procps curl nginx-light ethtool iperf3 python3)
+packages_live=(iproute2 iputils-ping util-linux procps curl nginx-light ethtool iperf3 python3)
 # Benchmarks, and what ours is measured beside.
-packages_bench=(libbenchmark-dev wrk iperf3 nginx-light libnginx-mod-stream haproxy nftables conntrack)
+packages_bench=(libbenchmark-dev libabsl-dev robin-map-dev libtins-dev wrk iperf3 nginx-light libnginx-mod-stream haproxy nftables
+    conntrack)
 # The second compiler.
 packages_clang=(clang-14 libclang-rt-14-dev)
 
@@ -46,6 +47,17 @@ install_packages() {
     fi
     echo "installing: ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
-    # RUNLEVEL=1: an installed server (nginx) is not started; the tests start their own, in their namespaces.
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "${missing[@]}"
+    apt_install_without_starting "${missing[@]}"
 }
+
+# Installed servers (nginx) are not started: the tests start their own, in their namespaces. Debian asks policy-rc.d, which
+# stands there only meanwhile. Uses as_root of the caller. A subshell, so that the trap is its own.
+apt_install_without_starting() (
+    local policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        trap '"${as_root[@]}" rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod +x "$policy"
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
+)
