@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // From a frame's bytes to its addresses, ports, sequence numbers and TCP timestamps, in ours and in libtins.
 //
-// Frames carry 12 bytes of options and 24 of payload; 64 of them, different in addresses and numbers, lie in the first-level cache. All
+// Frames carry 12 bytes of options and 24 of payload (checksums are nobody's business here); 64 of them, different in addresses and numbers, lie in the first-level cache. All
 // that was read is summed and compared with what was written.
 #include <halfproxy/wire/build.hpp>
 #include <halfproxy/wire/parse.hpp>
@@ -55,7 +55,6 @@ struct test_frames {
             header_at<ipv4_header>(ip).total_length += payload_bytes;
         else
             header_at<ipv6_header>(ip).payload_length += payload_bytes;
-        finish_checksums(parse<link_type::ethernet>(byte_span{bytes[i].data(), length}));
         sum += i + (1024 + i) + 443 + i * 1000 + (i * 7 + 1) + (i + 5) + payload_bytes;
     }
 };

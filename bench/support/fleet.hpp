@@ -6,8 +6,8 @@
 #pragma once
 
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/translate/rewrite.hpp>
 #include <halfproxy/wire/build.hpp>
-#include <halfproxy/wire/checksum.hpp>
 #include <halfproxy/wire/parse.hpp>
 
 #include <algorithm>
@@ -124,7 +124,8 @@ inline void put(frame_ring& ring, packet_origin const& origin, tcp_fields const&
         else
             header_at<ipv6_header>(ip).payload_length += static_cast<std::uint16_t>(payload);
         length += payload;
-        finish_checksums(parse<link_type::ethernet>(byte_span{slot.data(), length}));
+        checksum_state state = checksum_state::unknown;
+        full_checksum::commit(parse<link_type::ethernet>(byte_span{slot.data(), length}), {}, state);
     }
     ring.add(length, arrival);
 }
