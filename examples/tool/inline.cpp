@@ -9,6 +9,7 @@
 #include <halfproxy/engine/engine.hpp>
 #include <halfproxy/io/af_packet.hpp>
 #include <halfproxy/run/worker.hpp>
+#include <halfproxy/track/huge_page_memory.hpp>
 
 #include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
@@ -36,6 +37,7 @@ tool_config effective_config(inline_options const& o) {
     if (o.guard) config.engine.guard.mode = *o.guard;
     if (o.io) config.io.backend = *o.io;
     if (o.shards) config.io.shards = *o.shards;
+    if (config.huge_pages) config.engine.memory = memory_source::of<huge_page_memory>();
     return config;
 }
 
@@ -144,6 +146,7 @@ int run_inline(inline_options const& options) {
     tool_config config = effective_config(options);
     require_possible(config.io);
     add_secrets(config);
+    config.engine.memory = memory_source::of<huge_page_memory>();
     report_file file(options.report);
     bridge b(config);
     config.engine.secret = {};  // the engine has its copy
