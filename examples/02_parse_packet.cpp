@@ -41,7 +41,10 @@ int main() {
     auto copy = syn;
     packet_view const packet = parse<link_type::ethernet>(byte_span{copy});
     packet.tcp().destination_port = 8443;
-    finish_checksums(packet);
+    auto const segment = packet.bytes().subspan(packet.layout().transport_offset);
+    packet.tcp().checksum = 0;
+    packet.tcp().checksum =
+        pseudo_header_sum(packet, ip_protocol::tcp, static_cast<std::uint32_t>(segment.size())).add(segment).checksum();
     fmt::print(
         "checksum after the change: {}\n",
         verify_transport(parse<link_type::ethernet>(byte_view{copy})) == checksum_verdict::good ? "good" : "bad");
