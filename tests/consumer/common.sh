@@ -7,8 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/^#define HALFPROXY_VERSION "\(.*\)"/\1/p' "$HALFPROXY_SOURCE_DIR/include/halfproxy/core/version.hpp")
 compiler=${HALFPROXY_CXX:-c++}
-# An instrumented library needs instrumented users.
-flags=${HALFPROXY_SANITIZE:+-fsanitize=$HALFPROXY_SANITIZE}
+# An instrumented library needs its runtime; instrumenting the consumer too would only cost time.
+link_flags=${HALFPROXY_SANITIZE:+-fsanitize=$HALFPROXY_SANITIZE}
 
 # build_consumer <how> <programs> <cmake arguments...>: configures and builds the outside project and runs its programs.
 build_consumer() {
@@ -16,7 +16,7 @@ build_consumer() {
     read -ra programs <<<"$2"
     shift 2
     cmake -S "$here/project" -B "$work/build" -DHALFPROXY_BY="$how" -DCMAKE_CXX_COMPILER="$compiler" \
-        -DCMAKE_CXX_FLAGS="$flags" "$@"
+        -DCMAKE_EXE_LINKER_FLAGS="$link_flags" "$@"
     cmake --build "$work/build" --target "${programs[@]}"
     local program
     for program in "${programs[@]}"; do

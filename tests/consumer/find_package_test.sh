@@ -7,4 +7,4 @@ if grep -rl "$HALFPROXY_SOURCE_DIR" "$work/prefix" --include='*.cmake' --include
     echo "these installed files name the source folder"
     exit 1
 fi
-build_consumer find_package "consumer consumer_compiled consumer_devices" -DCMAKE_PREFIX_PATH="$work/prefix"
+build_consumer find_package "consumer_compiled consumer_devices" -DCMAKE_PREFIX_PATH="$work/prefix"

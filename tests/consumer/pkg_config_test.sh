@@ -15,6 +15,6 @@ if [[ $(pkg-config --modversion halfproxy) != "$version" ]]; then
 fi
 for package in halfproxy "halfproxy-compiled halfproxy-pcap halfproxy-af_packet halfproxy-asio"; do
     # shellcheck disable=SC2046,SC2086 # words are wanted
-    "$compiler" -std=c++20 $flags $(pkg-config --cflags $package) "$here/project/main.cpp" -o "$work/program" $(pkg-config --libs $package)
+    "$compiler" -std=c++20 $(pkg-config --cflags $package) "$here/project/main.cpp" -o "$work/program" $(pkg-config --libs $package) $link_flags
     expect_output "$work/program"
 done
