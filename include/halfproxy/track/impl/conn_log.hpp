@@ -132,7 +132,8 @@ inline void conn_log::note_sent(conn_log_segment const& segment, endpoint& from)
     bool const control = segment.has(tcp_flag::syn) || segment.has(tcp_flag::rst);
     if (control && (ahead > implausible_jump || ahead < -implausible_jump)) return;
     if (segment.has(tcp_flag::fin) && from.last == 1) {
-        from.last = end;  // between SYN and FIN nothing was captured: the FIN knows how much it was
+        // Between SYN and FIN nothing was captured: the FIN knows how much it was, even beyond 2 GiB.
+        from.last = (segment.sequence + segment.length() - from.start.value).value;
     } else if (from.state != endpoint_state::reset) {
         if (ahead > 0)
             from.last = end;
