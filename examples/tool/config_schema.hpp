@@ -54,6 +54,8 @@ void describe_guard(Visitor& v, tool_config& config) {
     v.secret(config);
     v.prefixes("allow", guard.allow);
     describe_promise(v, config.engine.promise);
+    v.seconds("server_retry_s", config.engine.server_syn.first_retry, 1, 60);
+    v.number("server_retries", config.engine.server_syn.retries, 0, 10);
     v.unavailable("method");
     v.unavailable("exempt_s");
 }
@@ -80,10 +82,12 @@ void describe_timeouts(Visitor& v, flow_timeouts& t) {
 }
 
 template <class Visitor>
-void describe_limits(Visitor& v, limits_config& limits) {
+void describe_limits(Visitor& v, tool_config& config) {
+    limits_config& limits = config.engine.limits;
     v.number("flows_v4", limits.flows_v4, 0, 1u << 27);
     v.number("flows_v6", limits.flows_v6, 0, 1u << 27);
     v.number("handshakes", limits.handshakes, 1, 1u << 24);
+    v.flag("huge_pages", config.huge_pages);
 }
 
 template <class Visitor>
@@ -114,7 +118,7 @@ void describe(Visitor& v, tool_config& config) {
     v.section("guard", [&](auto& s) { describe_guard(s, config); });
     v.section("tracking", [&](auto& s) { describe_tracking(s, engine.tracking); });
     v.section("timeouts", [&](auto& s) { describe_timeouts(s, engine.timeouts); });
-    v.section("limits", [&](auto& s) { describe_limits(s, engine.limits); });
+    v.section("limits", [&](auto& s) { describe_limits(s, config); });
     v.section("normalize", [&](auto& s) { describe_normalize(s, engine.normalize); });
     v.tables("rule", engine.rules, [](auto& s, acl_rule& rule) { describe_rule(s, rule); });
     v.unavailable("metrics");

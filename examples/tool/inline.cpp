@@ -146,7 +146,6 @@ int run_inline(inline_options const& options) {
     tool_config config = effective_config(options);
     require_possible(config.io);
     add_secrets(config);
-    config.engine.memory = memory_source::of<huge_page_memory>();
     report_file file(options.report);
     bridge b(config);
     config.engine.secret = {};  // the engine has its copy

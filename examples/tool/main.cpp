@@ -91,7 +91,7 @@ int run_chosen(action const& chosen) {
 int main(int argc, char** argv) {
     CLI::App app{"halfproxy: validates clients in the path of one end-to-end TCP session", "halfproxy"};
     app.set_version_flag("--version", "halfproxy " HALFPROXY_VERSION);
-    app.require_subcommand(1);
+    app.require_subcommand(0, 1);  // none is looked for after parsing, so that a misspelt one is named
     action chosen;
     inline_options inline_;
     replay_options replay;
@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
     add_check(app, check, chosen);
     try {
         app.parse(argc, argv);
+        if (!chosen) throw CLI::RequiredError("A subcommand");
     } catch (CLI::ParseError const& e) {
         return app.exit(e) == 0 ? exit_code::success : exit_code::usage;
     }

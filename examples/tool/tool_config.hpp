@@ -36,6 +36,7 @@ struct tool_config {
     io_settings io{};
     engine_config engine{};  ///< its secret is all zero when the file gives none
     std::optional<std::string> secret_file{};
+    bool huge_pages = true;     ///< asked for, not required
     bool secret_given = false;  ///< in the file itself or through secret_file
 };
 

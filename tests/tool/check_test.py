@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSL-1.0
+"""`halfproxy check`: what it prints reads back to the same, and every refusal names file, line and key."""
+import re
+import unittest
+
+from tool_support import ToolTest, run
+
+SECRET = "00112233445566778899aabbccddeeff"
+
+EVERYTHING = """
+preset = "adc"
+[io]
+outside = "eth \\"0\\""
+inside = "eth1"
+shards = 1
+ring_slots = 64
+spin_us = 0
+[guard]
+mode = "auto"
+half_open_on = 100
+half_open_off = 10
+min_active_s = 0.25
+allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"]
+mss = 1400
+timestamps = false
+server_retries = 1
+[tracking]
+strictness = "strict"
+pickup = "data_only"
+[timeouts]
+established = "never"
+closed = 1.5
+[limits]
+flows_v6 = 0
+[normalize]
+malformed = "pass"
+[[rule]]
+action = "deny"
+from = "192.0.2.0/24"
+proto = "tcp"
+ports = "1024-2000"
+[[rule]]
+action = "fast"
+proto = 47
+[[rule]]
+action = "reset"
+to = "2001:db8::1"
+proto = 17
+ports = 53
+"""
+
+
+class Check(ToolTest):
+    def check(self, text):
+        return run("check", "--config", self.write("c.toml", text))
+
+    def effective(self, text):
+        result = self.check(text)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_what_is_printed_reads_back_to_the_same(self):
+        for text in ["", EVERYTHING, 'preset = "firewall"\n']:
+            once = self.effective(text)
+            self.assertEqual(self.effective(once), once)
+
+    def test_given_values_are_in_effect(self):
+        lines = self.effective(EVERYTHING).splitlines()
+        for line in ['outside = "eth \\"0\\""', "spin_us = 0", 'mode = "auto"', "min_active_s = 0.250", "mss = 1400",
+                     'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
+                     "flows_v6 = 0", 'malformed = "pass"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1"]:
+            self.assertIn(line, lines)
+
+    def test_the_preset_decides_timeouts_that_are_not_given(self):
+        self.assertIn("established = 86400", self.effective("").splitlines())
+        adc = self.effective('[timeouts]\nclosed = 9\n').replace("closed = 9", "closed = 10")
+        self.assertEqual(adc, self.effective(""))
+        lines = self.effective('preset = "adc"\n[timeouts]\nclosed = 9\n').splitlines()
+        self.assertIn("established = 300", lines)
+        self.assertIn("closed = 9", lines)
+
+    def test_the_secret_is_never_shown(self):
+        for text in [f'[guard]\nsecret = "{SECRET}"\n', '[guard]\nsecret_file = "key"\n']:
+            self.write("key", SECRET + "\n")
+            result = self.check(text)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertNotIn(SECRET[:8], result.stdout + result.stderr)
+        self.assertIn("secret is set", self.effective(f'[guard]\nsecret = "{SECRET}"\n'))
+        self.assertIn("none given", self.effective(""))
+
+    def test_a_wrong_secret_is_not_repeated_in_the_message(self):
+        wrong = SECRET[:-1] + "x"
+        self.write("key", wrong)
+        for text in [f'[guard]\nsecret = "{wrong}"\n', '[guard]\nsecret_file = "key"\n']:
+            result = self.check(text)
+            self.assert_refused(result, "c.toml:2: guard.secret", "32 hexadecimal digits")
+            self.assertNotIn(SECRET[:8], result.stderr)
+
+    def test_a_secret_file_is_looked_for_beside_the_configuration(self):
+        self.write("key", SECRET)
+        config = self.write("c.toml", '[guard]\nsecret_file = "key"\n')
+        self.assertEqual(run("check", "--config", config, cwd="/").returncode, 0)
+
+    def test_refusals_name_file_line_and_key(self):
+        for text, line, key, words in [
+            ("x = 1", 1, "x", "unknown key"),
+            ('[guard]\nmode = "off"\nmod = "off"', 3, "guard.mod", "unknown key"),
+            ('[[rule]]\naction = "deny"\nform = "any"', 3, "rule.form", "unknown key"),
+            ('preset = "router"', 1, "preset", "firewall|adc"),
+            ('[guard]\nmode = "sometimes"', 2, "guard.mode", "off|auto|always|monitor"),
+            ("[guard]\nmode = 1", 2, "guard.mode", "off|auto|always|monitor"),
+            ("[guard]\nhalf_open_on = 0", 2, "guard.half_open_on", "from 1 to 1000000000"),
+            ("[guard]\nhalf_open_on = 1.5", 2, "guard.half_open_on", "integer"),
+            ("[guard]\nhalf_open_on = 5\nhalf_open_off = 6", 3, "guard.half_open_off", "at most half_open_on"),
+            ("[guard]\nwindow_scale = 15", 2, "guard.window_scale", "from 0 to 14"),
+            ("[guard]\nsack = 1", 2, "guard.sack", "true or false"),
+            ("[guard]\nrotate_s = 0", 2, "guard.rotate_s", "seconds from 1"),
+            ("[guard]\ngrace_s = nan", 2, "guard.grace_s", "seconds"),
+            ('[guard]\nallow = "10.0.0.0/8"', 2, "guard.allow", "list"),
+            ('[guard]\nallow = ["10.0.0.0/33"]', 2, "guard.allow", "from 0 to 32"),
+            ("[limits]\nflows_v4 = 4294967296", 2, "limits.flows_v4", "from 0 to"),
+            ("[limits]\nflows_v4 = -1", 2, "limits.flows_v4", "from 0 to"),
+            ('[timeouts]\nclosed = "soon"', 2, "timeouts.closed", '"never"'),
+            ("[timeouts]\nestablished = 3000000", 2, "timeouts.established", "2073600"),
+            ('[[rule]]\nfrom = "any"', 1, "rule.action", "allow|deny|reset|fast"),
+            ('[[rule]]\naction = "deny"\nfrom = "10.0.0.1/8"', 3, "rule.from", '"10.0.0.0/8" was probably meant'),
+            ('[[rule]]\naction = "deny"\nfrom = "example.net"', 3, "rule.from", "neither an IPv4 nor an IPv6"),
+            ('[[rule]]\naction = "deny"\nfrom = "fe80::1%eth0"', 3, "rule.from", "neither an IPv4 nor an IPv6"),
+            ('[[rule]]\naction = "deny"\nfrom = "10.0.0.0/8"\nto = "2001:db8::/32"', 4, "rule.to", "family"),
+            ('[[rule]]\naction = "deny"\nproto = "tcp"\nports = "80-20"', 4, "rule.ports", "ends before"),
+            ('[[rule]]\naction = "deny"\nproto = "tcp"\nports = 0', 4, "rule.ports", "from 1 to 65535"),
+            ('[[rule]]\naction = "deny"\nports = 80', 3, "rule.ports", "proto"),
+            ('[[rule]]\naction = "deny"\nproto = 256', 3, "rule.proto", "from 0 to 255"),
+            ('[rule]\naction = "deny"', 1, "rule", "[[rule]]"),
+            ("guard = 3", 1, "guard", "[guard]"),
+            ('[io]\noutside = ""', 2, "io.outside", "empty"),
+            ("[io]\nring_slot_bytes = 66049", 2, "io.ring_slot_bytes", "multiple of 64"),
+            (f'[guard]\nsecret = "{SECRET}"\nsecret_file = "key"', 3, "guard.secret_file", "only one"),
+            ('[guard]\nsecret_file = "nowhere"', 2, "guard.secret_file", "nowhere"),
+        ]:
+            with self.subTest(text):
+                self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", words)
+
+    def test_what_this_version_lacks_is_refused_and_not_ignored(self):
+        for text, line, key in [
+            ('[io]\nmode = "routed"', 2, "io.mode"),
+            ('[[io.address]]\nipv4 = "192.0.2.1"', 1, "io.address"),
+            ('[guard]\nmethod = "splice"', 2, "guard.method"),
+            ("[metrics]\nport = 9", 1, "metrics"),
+            ('[[snat]]\nfrom = "any"', 1, "snat"),
+            ("[[service]]\nport = 80", 1, "service"),
+            ('[[rule]]\naction = "deny"\nserver_name = "example.net"', 3, "rule.server_name"),
+        ]:
+            with self.subTest(text):
+                self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", "not available in this version")
+
+    def test_text_that_is_no_toml_is_refused_with_line_and_column(self):
+        self.assert_refused(self.check("[guard\n"), "c.toml:1:")
+        self.assert_refused(self.check('a = 1\na = 2\n'), "c.toml:2:")
+
+    def test_a_file_that_cannot_be_read_is_named(self):
+        self.assert_refused(run("check", "--config", self.dir / "nowhere.toml"), "nowhere.toml")
+        self.assert_refused(run("check", "--config", self.dir), str(self.dir), "directory")
+
+    def test_every_key_is_documented_by_being_printed(self):
+        # The reader's own list of known keys, section by section, against what is printed.
+        printed = self.effective(EVERYTHING)
+        for section in ["io", "guard", "tracking", "timeouts", "limits", "normalize"]:
+            message = self.check(f"[{section}]\nno_such_key = 1\n").stderr
+            known = re.search(r"known here: (.*)", message).group(1).split(", ")
+            body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)
+            keys = set(re.findall(r"(?m)^([a-z0-9_]+) = ", body)) | {"secret", "secret_file"}
+            self.assertLessEqual(set(known), keys, section)
+
+
+if __name__ == "__main__":
+    unittest.main()
