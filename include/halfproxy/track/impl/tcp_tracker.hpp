@@ -129,6 +129,7 @@ inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s
 }
 
 /// The answer to a SYN that was let through on what we took for a live connection: the server had forgotten it, we follow.
+/// Numbers on both sides that lie behind may also be late copies of the first handshake: then none are relied upon.
 inline void restart_from_remembered_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     direction const opener = reverse(from);
     tcp_segment syn;
@@ -138,8 +139,12 @@ inline void restart_from_remembered_syn(tcp_connection& c, direction from, tcp_s
     syn.has_window_scale = (c.last & last_segment::syn_scaled) != 0;
     syn.window_scale = c.last & last_segment::scale_mask;
     syn.sack_permitted = (c.last & last_segment::syn_sack) != 0;
+    bool const may_be_copies =
+        c.last_end.at_or_before(c.side[index(opener)].end) && s.end().at_or_before(c.side[index(from)].end);
     start_side(c, opener, syn);
     start_side(c, from, s);
+    if (!may_be_copies) return;
+    for (std::uint8_t& marks : c.marks) marks |= tcp_mark::liberal;
 }
 
 inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
