@@ -110,7 +110,7 @@ stay() {
     local enter="nsenter --target $LAB_PID --mount"
     [ "$HALFPROXY_LAB_UID" = 0 ] || enter="nsenter --target $LAB_PID --user --preserve-credentials --mount"
     printf '#!/bin/sh\nns=$1; shift\nexec %s -- nsenter --net=/run/netns/"$ns" -- "$@"\n' "$enter" > "$LAB_DIR/in"
-    printf '#!/bin/sh\nkill %s\nrm -rf %s\n' "${LAB_PIDS[*]}" "$LAB_DIR" > "$LAB_DIR/remove"
+    printf '#!/bin/sh\nkill %s 2> /dev/null\nrm -rf %s\n' "${LAB_PIDS[*]}" "$LAB_DIR" > "$LAB_DIR/remove"
     chmod +x "$LAB_DIR/in" "$LAB_DIR/remove"
     cat << TEXT
 The namespaces client, proxy and server are still up. To play:

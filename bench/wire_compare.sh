@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSL-1.0
+# The half proxy on a wire beside others, in the same run and in turns: throughput, connections per second, latency.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tests/wire_lab/lab.sh
+. "$here/tests/wire_lab/lab.sh"
+
+usage() {
+    cat << 'TEXT'
+usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
+
+  CONTENDER  inline-off inline-auto inline-always   the half proxy (HALFPROXY_BIN, build/bin/halfproxy)
+             bare           an AF_PACKET forwarder that looks at nothing (build/bench/bare_forwarder)
+             kernel-bridge  the kernel's bridge
+             nginx-stream   nginx as a TCP proxy
+             nft-synproxy   the kernel's router with nftables' synproxy
+             default: inline-always bare kernel-bridge nginx-stream nft-synproxy
+  --rounds   how often each is measured, in turns (3)
+  --seconds  of each measurement (3); each contender takes about four of them per round
+
+Prints median (lowest to highest) of: iperf3 with one stream; wrk with a connection per request, 16 at a time; the
+median latency of wrk's requests on one kept connection, and its requests/s on 16.
+TEXT
+}
+
+rounds=3 seconds=3 contenders=()
+arguments=("$@")
+while (($#)); do
+    case $1 in
+        --rounds) rounds=$2; shift ;;
+        --seconds) seconds=$2; shift ;;
+        -h | --help) usage; exit 0 ;;
+        inline-off | inline-auto | inline-always | bare | kernel-bridge | nginx-stream | nft-synproxy) contenders+=("$1") ;;
+        *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+[ ${#contenders[@]} != 0 ] || contenders=(inline-always bare kernel-bridge nginx-stream nft-synproxy)
+lab_need iperf3 wrk nginx python3
+lab_enter "$0" "${arguments[@]}"
+lab_build
+results=$LAB_DIR/results
+lab_file one 1 > /dev/null
+lab_http "$LAB_DIR/www"
+
+# A second network on each cable, for contenders that route or proxy between two.
+lab_in client ip addr add 10.80.0.2/24 dev c0 && lab_in client ip route add 10.81.0.0/24 via 10.80.0.1 || lab_fail "no second network"
+lab_in server ip addr add 10.81.0.2/24 dev s0 && lab_in server ip route add 10.80.0.0/24 via 10.81.0.1 || lab_fail "no second network"
+routed() { lab_in proxy ip addr add 10.80.0.1/24 dev out0 && lab_in proxy ip addr add 10.81.0.1/24 dev in0; }
+unrouted() { lab_in proxy ip addr flush dev out0 && lab_in proxy ip addr flush dev in0; }
+set_proxy() { lab_in proxy sh -c "echo $2 > /proc/sys/$1"; }
+
+# start_CONTENDER sets `target`, the address the client uses; stop_CONTENDER undoes it.
+start_inline() { lab_inline --guard "$1"; target=$LAB_SERVER4; }
+start_bare() { lab_bridge "${BARE_FORWARDER_BIN:-$(dirname "$HALFPROXY_BIN")/../bench/bare_forwarder}" out0 in0; target=$LAB_SERVER4; }
+start_kernel-bridge() {
+    lab_in proxy ip link add bridge0 type bridge && lab_in proxy ip link set bridge0 up &&
+        lab_in proxy ip link set out0 master bridge0 && lab_in proxy ip link set in0 master bridge0 || return 1
+    target=$LAB_SERVER4
+}
+stop_kernel-bridge() { lab_in proxy ip link del bridge0; }
+start_nginx-stream() {
+    local module
+    module=$(ls /usr/lib/nginx/modules/ngx_stream_module.so 2> /dev/null) || return 1
+    cat > "$LAB_DIR/stream.conf" << END
+load_module $module; user root; worker_processes 1; daemon off; pid $LAB_DIR/stream.pid; error_log $LAB_DIR/stream.log;
+events { worker_connections 8192; }
+stream { server { listen 80 backlog=4096; proxy_pass 10.81.0.2:80; } server { listen 5201; proxy_pass 10.81.0.2:5201; } }
+END
+    routed && lab_spawn proxy stream nginx -c "$LAB_DIR/stream.conf" -e "$LAB_DIR/stream.log" && LAB_PROXY=$LAB_PID
+    target=10.80.0.1
+    lab_until 5 lab_listens proxy 80
+}
+stop_nginx-stream() { lab_stop "$LAB_PROXY"; unrouted; }
+start_nft-synproxy() {
+    routed && set_proxy net/ipv4/ip_forward 1 && set_proxy net/netfilter/nf_conntrack_tcp_loose 0 || return 1
+    target=10.81.0.2
+    lab_in proxy nft -f - << 'END'
+table ip compare {
+    chain early { type filter hook prerouting priority raw; iif "out0" tcp flags syn / fin,syn,rst,ack notrack; }
+    chain passing {
+        type filter hook forward priority filter;
+        iif "out0" tcp dport 1-65535 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm
+        ct state invalid drop
+    }
+}
+END
+}
+stop_nft-synproxy() { lab_in proxy nft delete table ip compare; set_proxy net/ipv4/ip_forward 0; unrouted; }
+stop_other() { lab_stop "$LAB_PROXY"; }
+
+wrk_() { lab_in client wrk -t 1 -d "${seconds}s" "$@" "http://$target/one"; }
+measure() { # NAME: one line of results
+    lab_spawn server iperf iperf3 -s -1
+    local iperf=$LAB_PID gbit connections latency requests
+    lab_until 5 lab_listens server 5201
+    gbit=$(lab_in client timeout 60 iperf3 -J -t "$seconds" -c $target |
+        python3 -c 'import json,sys; print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e9)' 2> /dev/null)
+    lab_stop "$iperf"
+    connections=$(wrk_ -c 16 -H 'Connection: close' | awk '/^Requests\/sec/{print $2}')
+    latency=$(wrk_ -c 1 --latency | awk '$1 == "50%" {v = $2; if (v ~ /ms$/) print v * 1000; else print v + 0}')
+    requests=$(wrk_ -c 16 | awk '/^Requests\/sec/{print $2}')
+    echo "$1 ${gbit:-nan} ${connections:-nan} ${latency:-nan} ${requests:-nan}" >> "$results"
+}
+answers() { [ "$(lab_in client curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://$target/one")" = 200 ]; }
+
+for ((round = 1; round <= rounds; ++round)); do
+    for contender in "${contenders[@]}"; do
+        kind=${contender%%-*} argument=${contender#*-}
+        case $contender in inline-*) ;; *) kind=$contender argument='' ;; esac
+        if "start_$kind" "$argument" && lab_until 5 answers; then
+            measure "$contender"
+        else
+            echo "$contender does not work here" >&2
+        fi
+        if declare -F "stop_$kind" > /dev/null; then "stop_$kind"; else stop_other; fi
+    done
+    echo "round $round of $rounds done" >&2
+done
+python3 - "$results" "${contenders[@]}" << 'PYTHON'
+import statistics
+import sys
+
+path, *contenders = sys.argv[1:]
+rows = [line.split() for line in open(path)]
+print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}")
+for name in contenders:
+    cells = []
+    for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0)):
+        values = [v for row in rows if row[0] == name for v in [float(row[column])] if v == v]
+        cells.append(f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if values else "-")
+    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}")
+PYTHON
