@@ -1,14 +1,36 @@
 // SPDX-License-Identifier: BSL-1.0
-// `halfproxy check`: validates a configuration and prints what would be in effect.
+// `halfproxy check`: validates a configuration and prints what would be in effect, and what memory it would take.
 #include "commands.hpp"
 #include "tool_config.hpp"
 
+#include <halfproxy/engine/flow.hpp>
+#include <halfproxy/engine/handshake.hpp>
+
 #include <fmt/format.h>
 
+#include <cstddef>
+
 namespace halfproxy::tool {
+namespace {
+
+/// The flow table's promise for a flow's two keys (track/flow_table.hpp).
+constexpr std::size_t index_bytes_per_flow = 24;
+
+/// Computed, not measured: a configuration may be checked on a machine that has no such memory.
+std::size_t engine_bytes(limits_config const& limits) {
+    return limits.flows_v4 * (sizeof(ipv4_flow) + index_bytes_per_flow) +
+           limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake);
+}
+
+double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+}  // namespace
 
 int run_check(check_options const& options) {
-    fmt::print("{}", config_text(load_config(options.config)));
+    tool_config const config = load_config(options.config);
+    std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
+    fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
+               mebibytes(engine_bytes(config.engine.limits)), mebibytes(rings), config_text(config));
     return exit_code::success;
 }
 

@@ -60,13 +60,27 @@ void add_replay(CLI::App& app, replay_options& o, action& chosen) {
 }
 
 template <class Options>
-void add_listing(CLI::App& app, char const* name, char const* what, Options& o, int (*run)(Options const&),
-                 action& chosen) {
+void add_listing(CLI::App& app, char const* name, char const* what, char const* footer, Options& o,
+                 int (*run)(Options const&), action& chosen) {
     CLI::App* sub = app.add_subcommand(name, what);
-    sub->add_option("--in", o.in, "Capture to read (pcap, pcapng)")->type_name("CAPTURE")->required();
+    sub->footer(footer);
+    sub->add_option("--in", o.in, "Capture to read (pcap, pcapng); - is the standard input")
+        ->type_name("CAPTURE")
+        ->required();
     add_choice<row_format>(*sub, "--format", "How rows are written; tsv unless told", o.format);
     sub->callback([&o, run, &chosen] { chosen = [&o, run] { return run(o); }; });
 }
+
+constexpr char const* flows_footer =
+    "TCP, UDP and ICMP. What is unset is -, and left out of JSON. Nothing reads payloads yet: service, server_name,\n"
+    "alpn, ja4 and http.* are always unset. Packets with a bad checksum count as Zeek counts them, but not those whose\n"
+    "checksum was left to the sender's device. MPLS, PPPoE, FabricPath, GRE and IP in IP are opened; tunnels over UDP\n"
+    "are listed as their outer flow. Exit 1 when the capture is damaged: what came before is listed.";
+
+constexpr char const* dissect_footer =
+    "Of the outermost IP layer. What is absent is empty, and left out of JSON. error names what the parser found wrong\n"
+    "first; cut means that the capture holds less than the wire carried. Exit 1 when the capture is damaged: what came\n"
+    "before is listed.";
 
 void add_check(CLI::App& app, check_options& o, action& chosen) {
     CLI::App* sub = app.add_subcommand("check", "Validate a configuration and print what is in effect");
@@ -100,8 +114,9 @@ int main(int argc, char** argv) {
     check_options check;
     add_inline(app, inline_, chosen);
     add_replay(app, replay, chosen);
-    add_listing(app, "flows", "One line per flow, as Zeek's conn.log names things", flows, run_flows, chosen);
-    add_listing(app, "dissect", "One line per packet, as Wireshark names things", dissect, run_dissect, chosen);
+    add_listing(app, "flows", "One line per flow, as Zeek's conn.log names things", flows_footer, flows, run_flows, chosen);
+    add_listing(app, "dissect", "One line per packet, as Wireshark names things", dissect_footer, dissect, run_dissect,
+                chosen);
     add_check(app, check, chosen);
     try {
         app.parse(argc, argv);

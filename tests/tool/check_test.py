@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSL-1.0
 """`halfproxy check`: what it prints reads back to the same, and every refusal names file, line and key."""
+import json
 import re
 import unittest
 
-from tool_support import ToolTest, run
+from tool_support import SOURCE, ToolTest, run
 
 SECRET = "00112233445566778899aabbccddeeff"
 
@@ -162,6 +163,20 @@ class Check(ToolTest):
     def test_a_file_that_cannot_be_read_is_named(self):
         self.assert_refused(run("check", "--config", self.dir / "nowhere.toml"), "nowhere.toml")
         self.assert_refused(run("check", "--config", self.dir), str(self.dir), "directory")
+
+    def test_the_memory_it_announces_is_what_an_engine_takes(self):
+        text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\n"
+        announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
+        report = self.dir / "report.json"
+        result = run("replay", "--in", SOURCE / "examples/data/quickstart.pcap", "--out-client", self.dir / "client.pcap",
+                     "--out-server", self.dir / "server.pcap", "--config", self.dir / "c.toml", "--report", report)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        taken = json.loads(report.read_text(encoding="utf-8"))["memory"]["configured_bytes"] / 2**20
+        self.assertAlmostEqual(announced, taken, delta=taken / 50)
+
+    def test_the_configuration_of_the_readme_is_right(self):
+        result = run("check", "--config", SOURCE / "tests/tool/readme.toml")
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_every_key_is_documented_by_being_printed(self):
         # The reader's own list of known keys, section by section, against what is printed.
