@@ -71,12 +71,12 @@ bytes mutated(bytes in, split_mix64& random) {
 void run(char const* (*target)(byte_view), std::vector<bytes> const& corpus, std::size_t mutations) {
     REQUIRE(!corpus.empty());
     for (bytes const& input : corpus)
-        if (char const* const broken = target(input)) FAIL_CHECK(broken);
+        if (char const* const broken = target(input)) FAIL_CHECK(std::string(broken));
     for (std::size_t i = 0; i < mutations; ++i) {
         CAPTURE(i);
         split_mix64 random(i);
         bytes const input = mutated(corpus[random.below(static_cast<std::uint32_t>(corpus.size()))], random);
-        if (char const* const broken = target(input)) FAIL_CHECK(broken);
+        if (char const* const broken = target(input)) FAIL_CHECK(std::string(broken));
     }
 }
 

@@ -68,7 +68,7 @@ void look_at_cut(link_type link, byte_view cut, std::size_t wire, tally& t) {
     exact_copy const copy(cut);
     for (std::size_t const length : {cut.size(), wire}) {
         packet_look const look = look_at_packet(link, copy.view, length);
-        if (look.broken != nullptr) FAIL_CHECK(look.broken);
+        if (look.broken != nullptr) FAIL_CHECK(std::string(look.broken));
         t.sum += look.sum;
     }
     ++t.cuts;
