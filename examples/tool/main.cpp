@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <new>
 #include <string>
 
 namespace {
@@ -93,6 +94,9 @@ int run_chosen(action const& chosen) {
         return chosen();
     } catch (usage_error const& e) {
         fmt::print(stderr, "halfproxy: {}\n", e.what());
+        return exit_code::usage;
+    } catch (std::bad_alloc const&) {  // the only large memory is what the configuration asks for
+        fmt::print(stderr, "halfproxy: not enough memory; lower flows_v4, flows_v6 or handshakes in [limits]\n");
         return exit_code::usage;
     } catch (std::exception const& e) {
         fmt::print(stderr, "halfproxy: {}\n", e.what());

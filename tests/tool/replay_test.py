@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 """`halfproxy replay`: what either side gets, the report, and captures that are damaged or do not exist."""
 import json
+import resource
 import struct
 import unittest
 
@@ -138,6 +139,16 @@ class Replay(ToolTest):
         result = self.replay(self.write("text.pcap", "this is no capture, whatever its name says\n"))
         self.assertEqual(result.returncode, 1)
         self.assertIn("text.pcap", result.stderr)
+
+    def test_memory_that_is_not_there_is_a_matter_of_configuration(self):
+        config = self.write("c.toml", "[limits]\nflows_v4 = 134217728\n")
+        def little_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        result = run("replay", "--in", CAPTURES / "handshake_v4.pcap", "--out-client", self.dir / "c.pcap", "--out-server",
+                     self.dir / "s.pcap", "--config", config, preexec_fn=little_memory)
+        if "AddressSanitizer" in result.stderr:
+            self.skipTest("the sanitizer needs more address space than the limit")
+        self.assert_refused(result, "not enough memory", "[limits]")
 
     def test_bad_configuration_exits_with_2_before_anything_is_written(self):
         config = self.write("c.toml", "x = 1\n")
