@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -510,4 +511,8 @@ TEST_CASE("a full bucket makes room by moving an entry to its other bucket, and 
     CHECK(index.contains(home | 2, value));
     for (std::uint32_t v = 0; v < value; ++v) CHECK(index.contains(home | (v / detail::bucket_entries + 1), v));
     CHECK(index.overflowed() == 2 * detail::bucket_entries + 1);
+    // Who lives in its second bucket is marked there: otherwise moving it once more would count it twice.
+    int marked = 0;
+    for (detail::index_bucket const& b : memory) marked += std::popcount(b.displaced & ~detail::match_tags(b, 0));
+    CHECK(marked == 2 * detail::bucket_entries + 1);
 }
