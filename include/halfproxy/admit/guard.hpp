@@ -70,7 +70,7 @@ class guard {
         return false;
     }
     [[nodiscard]] bool elapsed(stamp_ms now, timeout_ms least) const noexcept {
-        return least != never && now - since_ >= static_cast<std::int32_t>(least);
+        return least != never && static_cast<std::uint32_t>(now - since_) >= least;  // an attack may last longer than 2^31 ms
     }
     void enter(guard_state state, stamp_ms now) noexcept {
         state_ = state;

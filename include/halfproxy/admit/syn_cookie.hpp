@@ -35,6 +35,7 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 
@@ -147,7 +148,7 @@ class syn_cookie {
 
     key_type master_;
     std::int64_t rotation_ns_;
-    std::int64_t epoch_ = -1;
+    std::int64_t epoch_ = std::numeric_limits<std::int64_t>::min();  ///< of no time: keys_ are not derived yet
     std::array<key_type, live_keys> keys_{};  ///< this epoch's, the last one's
 };
 

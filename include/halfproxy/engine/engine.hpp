@@ -34,7 +34,7 @@
 
 namespace halfproxy {
 
-/// Frames one call of process() takes.
+/// Frames that are read and looked up together.
 inline constexpr std::size_t max_burst = 64;
 
 /// Flows looked at, and perhaps made to give way, when the table is full and one more is to be opened.
@@ -69,7 +69,7 @@ class engine {
   public:
     explicit engine(engine_config const& config, Policies policies = {});
 
-    /// Decides on at most max_burst frames, in order, rewriting them in place: writes `outcome`, `reason`, and where a
+    /// Decides on every frame, max_burst at a time, in order, rewriting them in place: writes `outcome`, `reason`, and where a
     /// packet changed its size or checksum, `length` and `offload`. Packets that are to leave besides are put into `out`, at most
     /// outbox_per_packet for each frame. `now` is the time of the whole burst. Work per frame: constant, apart from the rules of
     /// acl and guard for packets without flow.
@@ -140,6 +140,7 @@ class engine {
 
     // --- impl/engine.hpp: the path ----------------------------------------------------------------------------------
     void begin(time_point now) noexcept;
+    void process_piece(std::span<frame> burst, outbox& out) noexcept;
     void read(std::span<frame> burst) noexcept;
     void read_one(std::size_t i, frame& f) noexcept;
     void classify(packet& p, frame const& f) const noexcept;
@@ -184,6 +185,7 @@ class engine {
                                          built_options const& options, verdict outcome) noexcept;
 
     // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
+    [[nodiscard]] bool honours_cookies() const noexcept;
     template <class Address>
     [[nodiscard]] bool challenges_now(flow_key<Address> const& key, side arrival) const noexcept;
     template <class Address>
@@ -220,6 +222,8 @@ class engine {
     [[nodiscard]] decision icmp_error(packet& p, frame& f) noexcept;
 
     // --- impl/lifecycle.hpp ---------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] bool is_fast(flow_key<Address> const& key) const noexcept;
     template <class Address>
     [[nodiscard]] rule_action rule_for(flow_key<Address> const& key) const noexcept;
     template <class Address>

@@ -15,7 +15,7 @@
 namespace halfproxy {
 
 struct handshake {
-    outbox_frame syn;  ///< our SYN as it was sent, for sending it again
+    outbox_frame syn{};  ///< our SYN as it was sent, for sending it again
     link_type link = link_type::ethernet;
     seq_num client_isn{};
     seq_num cookie_isn{};                     ///< the ISN the client was given
@@ -25,6 +25,10 @@ struct handshake {
     cookie_options options{};
     std::uint8_t sent = 0;                    ///< how often our SYN was sent
     stamp_ms next_send{};
+
+    [[nodiscard]] std::uint8_t client_scale() const noexcept {
+        return options.has_window_scale ? options.window_scale : std::uint8_t{0};
+    }
 };
 
 /// Numbers of free and used handshakes; allocates once.

@@ -28,12 +28,9 @@ typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame&
         from = static_cast<direction>(found.direction());
         if (flow_of->arrival(from) != f.arrival) return drop(drop_reason::wrong_side);
     } else {
+        if (is_fast(key)) return forwarded;
         if (detail::is_icmp_reply(p.view)) return drop(drop_reason::no_flow);
-        switch (rule_for(key)) {
-            case rule_action::fast: return forwarded;
-            case rule_action::allow: break;
-            default: return drop(drop_reason::rule_denied);
-        }
+        if (rule_for(key) != rule_action::allow) return drop(drop_reason::rule_denied);
         admission const wish =
             policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, f.arrival, false});
         if (wish == admission::deny) return drop(drop_reason::policy_denied);

@@ -19,8 +19,13 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
 
 template <engine_policies Policies>
 void engine<Policies>::process(std::span<frame> burst, time_point now, outbox& out) noexcept {
-    burst = burst.first(std::min(burst.size(), max_burst));
     begin(now);
+    for (; burst.size() > max_burst; burst = burst.subspan(max_burst)) process_piece(burst.first(max_burst), out);
+    process_piece(burst, out);
+}
+
+template <engine_policies Policies>
+void engine<Policies>::process_piece(std::span<frame> burst, outbox& out) noexcept {
     read(burst);
     look_up(burst.size());
     switch (config_.tracking.strictness) {
@@ -128,7 +133,7 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& 
                verify_ipv4_header({p.view.bytes(), l}) == checksum_verdict::bad) {
         p.kind = packet_kind::malformed;
         p.error = drop_reason::ip_checksum;
-    } else if (l.fragment_offset != 0) {
+    } else if (l.fragment_offset != 0 || (l.more_fragments && config_.normalize.fragments == fragment_policy::drop)) {
         p.kind = packet_kind::later_fragment;
     } else if (p.view.is_tcp()) {
         p.kind = packet_kind::tcp;
@@ -195,8 +200,10 @@ typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::si
         found = s.table.confirm(k, p.hash, p.candidate);
     if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
     tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
-    if (t.options.malformed && config_.normalize.malformed == malformed_policy::drop)
-        return drop(drop_reason::tcp_options);
+    if (t.options.malformed) [[unlikely]] {
+        decision const d = malformed(drop_reason::tcp_options);
+        if (d.outcome == verdict::drop) return d;
+    }
     return tcp<Checks>(t, k, found);
 }
 

@@ -35,7 +35,7 @@ typename engine<Policies>::decision engine<Policies>::icmp_error(packet& p, fram
     flow_key<Address> key = detail::key_of<Address>(quoted, p.view.layout().vlan_id());
     key.tuple = key.tuple.reversed();
     flow_handle const found = store<Address>().table.find(key);
-    if (!found) return drop(drop_reason::icmp_unrelated);
+    if (!found) return is_fast(key) ? forwarded : drop(drop_reason::icmp_unrelated);
     flow<Address>& flow_of = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
     if (flow_of.arrival(from) != f.arrival) return drop(drop_reason::wrong_side);

@@ -41,6 +41,16 @@ rule_action engine<Policies>::rule_for(flow_key<Address> const& key) const noexc
                         ports ? key.tuple.destination_port : std::uint16_t{0}});
 }
 
+/// Packets either way of what a rule lets through without a flow.
+template <engine_policies Policies>
+template <class Address>
+bool engine<Policies>::is_fast(flow_key<Address> const& key) const noexcept {
+    if (!any_fast_rule_) return false;
+    flow_key<Address> back = key;
+    back.tuple = key.tuple.reversed();
+    return rule_for(key) == rule_action::fast || rule_for(back) == rule_action::fast;
+}
+
 /// Null when there is no room, or when the address policy's answer belongs to another flow already.
 template <engine_policies Policies>
 template <class Address>

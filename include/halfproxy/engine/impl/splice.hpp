@@ -32,7 +32,60 @@ namespace detail {
 template <class Address>
 inline constexpr bool is_v6 = std::is_same_v<Address, ipv6_bytes>;
 
+/// All but where and when, from the ACK that proved the client.
+[[nodiscard]] inline handshake begin_handshake(tcp_header const& ack, tcp_options const& carried,
+                                               cookie_options const& remembered, seq_num client_isn) noexcept {
+    handshake h;
+    h.client_isn = client_isn;
+    h.cookie_isn = seq_num{ack.acknowledgment} - 1;
+    h.cookie_timestamp = carried.timestamp_echo;
+    h.client_timestamp = carried.timestamp_value;
+    h.client_window = ack.window;
+    h.options = remembered;
+    h.sent = 1;
+    return h;
+}
+
+/// Windows of SYNs are unscaled (RFC 7323 section 2.2): the client's, in bytes, as far as 16 bits go.
+[[nodiscard]] inline tcp_fields syn_of(handshake const& h) noexcept {
+    std::uint8_t const ecn_setup = h.options.ecn ? tcp_flag::ece | tcp_flag::cwr : 0;  // RFC 3168 section 6.1.1
+    return {.seq = h.client_isn,
+            .ack = {},
+            .flags = static_cast<std::uint8_t>(tcp_flag::syn | ecn_setup),
+            .window = window_rescale{h.client_scale(), 0}.apply(h.client_window)};
+}
+
+/// What the client offered, as its cookie remembers it.
+[[nodiscard]] inline built_options offer_of(handshake const& h) noexcept {
+    return {.has_mss = true,
+            .has_window_scale = h.options.has_window_scale,
+            .sack_permitted = h.options.sack_permitted,
+            .has_timestamps = h.options.has_timestamps,
+            .window_scale = h.options.window_scale,
+            .mss = h.options.mss,
+            .timestamp_value = h.client_timestamp,
+            .timestamp_echo = 0};
+}
+
+[[nodiscard]] inline tcp_segment segment_of_syn(tcp_fields const& syn, built_options const& offered) noexcept {
+    tcp_segment segment;
+    segment.seq = syn.seq;
+    segment.flags = syn.flags;
+    segment.window = syn.window;
+    segment.sack_permitted = offered.sack_permitted;
+    segment.has_window_scale = offered.has_window_scale;
+    segment.window_scale = offered.window_scale;
+    return segment;
+}
+
 }  // namespace detail
+
+/// An admission policy of the user's may challenge whatever the guard says, so cookies may be out at any time.
+template <engine_policies Policies>
+bool engine<Policies>::honours_cookies() const noexcept {
+    constexpr bool policy_may_challenge = !std::is_same_v<decltype(Policies::admission), admit_by_guard>;
+    return policy_may_challenge || guard_.honours_cookies();
+}
 
 template <engine_policies Policies>
 template <class Address>
@@ -44,7 +97,7 @@ template <engine_policies Policies>
 template <class Address>
 bool engine<Policies>::must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept {
     if (arrival != side::outside || wish == admission::admit) return false;
-    if (wish == admission::challenge) return guard_.honours_cookies();
+    if (wish == admission::challenge) return true;
     if (!guard_.challenges(detail::to_address(key.tuple.source))) return false;
     if (!guard_.only_counts()) return true;
     ++counters_.challenges_spared;
@@ -122,40 +175,19 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
         return drop(drop_reason::table_full);
     }
 
-    tcp_header const& ack = t.p.view.tcp();
-    cookie_options const& options = client.options;
     handshake& h = handshakes_[*number];
+    h = detail::begin_handshake(t.p.view.tcp(), t.options, client.options, client.isn);
     h.link = t.f.link;
-    h.client_isn = client.isn;
-    h.cookie_isn = seq_num{ack.acknowledgment} - 1;
-    h.cookie_timestamp = t.options.timestamp_echo;
-    h.client_timestamp = t.options.timestamp_value;
-    h.client_window = ack.window;
-    h.options = options;
-    h.sent = 1;
     h.next_send = stamp_ + config_.server_syn.first_retry;
-
-    std::uint8_t const scale = options.has_window_scale ? options.window_scale : std::uint8_t{0};
     f->set_phase(flow_phase::connecting);
     f->shift.sequence = *number;
-    f->client_scale = scale & 0x0fu;
-    f->promised_scale = options.has_window_scale ? config_.promise.window_scale & 0x0fu : 0u;
+    f->client_scale = h.client_scale() & 0x0fu;
+    f->promised_scale = h.options.has_window_scale ? config_.promise.window_scale & 0x0fu : 0u;
 
     packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     detail::set_tuple(origin, f->leaving(direction::from_client));
-    // Windows of SYNs are unscaled (RFC 7323 section 2.2): the client's, in bytes, as far as 16 bits go.
-    tcp_fields const syn{.seq = h.client_isn,
-                         .ack = {},
-                         .flags = static_cast<std::uint8_t>(tcp_flag::syn | (options.ecn ? tcp_flag::ece | tcp_flag::cwr : 0)),
-                         .window = window_rescale{scale, 0}.apply(ack.window)};
-    built_options const offered{.has_mss = true,
-                                .has_window_scale = options.has_window_scale,
-                                .sack_permitted = options.sack_permitted,
-                                .has_timestamps = options.has_timestamps,
-                                .window_scale = options.window_scale,
-                                .mss = options.mss,
-                                .timestamp_value = h.client_timestamp,
-                                .timestamp_echo = 0};
+    tcp_fields const syn = detail::syn_of(h);
+    built_options const offered = detail::offer_of(h);
     decision const d = send_in_place(t, origin, syn, offered, verdict::forward);
     if (d.outcome != verdict::forward) {
         close_flow<Address>(static_cast<std::uint32_t>(f - store<Address>().table.records()));
@@ -164,15 +196,7 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     std::memcpy(h.syn.data.data(), t.f.data, t.f.length);
     h.syn.length = static_cast<std::uint16_t>(t.f.length);
     h.syn.exit = other(t.f.arrival);
-
-    tcp_segment segment;
-    segment.seq = syn.seq;
-    segment.flags = syn.flags;
-    segment.window = syn.window;
-    segment.sack_permitted = options.sack_permitted;
-    segment.has_window_scale = options.has_window_scale;
-    segment.window_scale = options.window_scale;
-    tcp_tracker<Checks>::open(f->tcp, segment);
+    tcp_tracker<Checks>::open(f->tcp, detail::segment_of_syn(syn, offered));
     arm(*f, config_.server_syn.first_retry);
     return d;
 }

@@ -137,11 +137,7 @@ template <tcp_checks Checks, class Address>
     if (!valid_tcp_flags(flags)) return drop(drop_reason::tcp_flags);
     if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);
     if (detail::impossible_source(key.tuple)) return drop(drop_reason::ip_source);
-    if (any_fast_rule_) {
-        flow_key<Address> back = key;
-        back.tuple = key.tuple.reversed();
-        if (rule_for(key) == rule_action::fast || rule_for(back) == rule_action::fast) return forwarded;
-    }
+    if (is_fast(key)) return forwarded;
     switch (flags & detail::deciding_flags) {
         case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
         case tcp_flag::ack: return ack_without_flow<Checks>(t, key);
@@ -179,7 +175,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
-    bool const may_be_cookie = t.f.arrival == side::outside && guard_.honours_cookies();
+    bool const may_be_cookie = t.f.arrival == side::outside && honours_cookies();
     if (may_be_cookie) {
         if (auto const options = check_cookie(t, key)) return connect<Checks>(t, key, *options);
         ++counters_.cookies_invalid;
@@ -215,7 +211,7 @@ bool engine<Policies>::replaced_by_cookie(tcp_packet& t, flow_key<Address> const
                                           tcp_segment const& segment) noexcept {
     if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return false;
     flow<Address> const& old = store<Address>().table.record(found);
-    if (repeats_old_numbers(old, segment) || !guard_.honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
+    if (repeats_old_numbers(old, segment) || !honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
     close_flow<Address>(found.number());
     return true;
 }
