@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace halfproxy::tool {
 
@@ -250,8 +251,12 @@ void flow_listing::write_identity(observed_flow const& flow) {
 }
 
 void flow_listing::write_counts(conn_log const& log) {
-    auto const duration = log.last() - log.first();
-    if (duration > packet_clock::duration::zero()) {
+    if (log.last() > log.first()) {
+        // Unsigned: a damaged capture's times may lie farther apart than a duration can say.
+        auto const ns = static_cast<std::uint64_t>(log.last().time_since_epoch().count()) -
+                        static_cast<std::uint64_t>(log.first().time_since_epoch().count());
+        constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+        packet_clock::duration const duration(static_cast<std::int64_t>(std::min(ns, most)));
         rows_.seconds(duration);
         rows_.number(log.bytes(log.originator()));
         rows_.number(log.bytes(log.responder()));

@@ -149,11 +149,12 @@ void row_writer::ipv6(ipv6_bytes const& address) {
 }
 
 void row_writer::seconds(packet_clock::duration value) {
-    constexpr std::int64_t per_second = 1'000'000'000;
-    std::int64_t const ns = value.count();
-    std::int64_t const whole = ns / per_second - (ns % per_second < 0 ? 1 : 0);
+    constexpr std::uint64_t per_second = 1'000'000'000;
+    bool const negative = value < packet_clock::duration::zero();
+    auto const bits = static_cast<std::uint64_t>(value.count());
+    std::uint64_t const ns = negative ? 0 - bits : bits;
     begin(32, false);
-    put(fmt::format("{}.{:06}", whole, (ns - whole * per_second) / 1000));
+    put(fmt::format("{}{}.{:06}", negative ? "-" : "", ns / per_second, ns % per_second / 1000));
     end(false);
 }
 

@@ -305,6 +305,13 @@ TEST_CASE("a flow that begins with a server's port begins reversed") {
     CHECK_FALSE(begins_reversed(ip_protocol::tcp, 443, 80, flags_of("A")));
 }
 
+TEST_CASE("a time at the end of the clock's range is no undefined behaviour, and its timers never come") {
+    conn_log log(ip_protocol::tcp, time_point::max(), false, 8111, timeouts);
+    log.observe({.time = time_point::max(), .flags = flags_of("S")}, 0, 40);
+    CHECK(log.next_timer() == time_point::max());
+    CHECK(log.state() == conn_state::s0);
+}
+
 TEST_CASE("a history of ever new RSTs stays within its capacity") {
     conversation c;
     c.handshake();

@@ -213,6 +213,7 @@ class conn_log {
     [[nodiscard]] std::uint64_t stream_bytes(endpoint const& s) const noexcept;
     [[nodiscard]] conn_state tcp_state() const noexcept;
     [[nodiscard]] bool reset_before_answer() const noexcept;
+    [[nodiscard]] static time_point after(time_point time, packet_clock::duration wait) noexcept;
     [[nodiscard]] bool check_due(time_point& check, time_point now) noexcept;
 
     static constexpr time_point no_time = time_point::max();

@@ -176,7 +176,7 @@ inline conn_log::conn_log(std::uint8_t protocol, time_point first, bool reversed
       protocol_(protocol),
       originator_(reversed ? 1 : 0) {
     if (reversed) history_.add('^');
-    if (protocol == ip_protocol::tcp) check_at_[0] = first + timeouts.first_check;
+    if (protocol == ip_protocol::tcp) check_at_[0] = after(first, timeouts.first_check);
 }
 
 inline bool conn_log::is_reuse(conn_log_segment const& segment) const noexcept {
@@ -241,8 +241,13 @@ inline void conn_log::observe_bad_checksum(unsigned direction, std::uint32_t ip_
 
 // --- Time ---------------------------------------------------------------
 
+/// Never beyond the clock's range: a damaged capture may say any time.
+inline time_point conn_log::after(time_point time, packet_clock::duration wait) noexcept {
+    return time > time_point::max() - wait ? time_point::max() : time + wait;
+}
+
 inline time_point conn_log::next_timer() const noexcept {
-    return std::min({attempt_at_, check_at_[0], check_at_[1], delete_at_, last_ + idle_});
+    return std::min({attempt_at_, check_at_[0], check_at_[1], delete_at_, after(last_, idle_)});
 }
 
 /// A remainder that lingers: one side has ended, and there is no second one that could still send.
@@ -250,8 +255,8 @@ inline bool conn_log::check_due(time_point& check, time_point now) noexcept {
     if (check > now) return false;
     check = no_time;
     if (!active_) return false;
-    check = now + timeouts_->check;
-    if (last_ + timeouts_->linger >= now) return false;
+    check = after(now, timeouts_->check);
+    if (after(last_, timeouts_->linger) >= now) return false;
     auto const is = [this](endpoint_state state) { return orig().state == state || resp().state == state; };
     if (orig().state == endpoint_state::inactive && resp().state == endpoint_state::inactive) return true;
     if (!orig().closed && !resp().closed) return false;
@@ -259,7 +264,7 @@ inline bool conn_log::check_due(time_point& check, time_point now) noexcept {
 }
 
 inline bool conn_log::expire(time_point now) noexcept {
-    if (delete_at_ <= now || last_ + idle_ <= now) return true;
+    if (delete_at_ <= now || after(last_, idle_) <= now) return true;
     if (attempt_at_ <= now) {
         attempt_at_ = no_time;
         bool const attempted = orig().state == endpoint_state::syn_sent || orig().state == endpoint_state::syn_ack_sent;

@@ -42,7 +42,7 @@ inline void conn_log::first_syn(conn_log_segment const& segment, endpoint& from,
     bool const has_ack = segment.has(tcp_flag::ack);
     if (by_orig) {
         enter(from, has_ack ? endpoint_state::syn_ack_sent : endpoint_state::syn_sent);
-        attempt_at_ = segment.time + timeouts_->attempt;
+        attempt_at_ = after(segment.time, timeouts_->attempt);
         return;
     }
     if (!has_ack && to.state == endpoint_state::syn_ack_sent && segment.sequence == from.start) {
@@ -189,9 +189,9 @@ inline void conn_log::close(endpoint& s, bool orderly) noexcept {
         if (known && (orderly || deferred_orderly_)) active_ = false;
         if (known) deferred_orderly_ = false;
         attempt_at_ = check_at_[0] = check_at_[1] = no_time;
-        delete_at_ = last_ + timeouts_->close;
+        delete_at_ = after(last_, timeouts_->close);
     } else if (s.previous != endpoint_state::inactive) {
-        check_at_[1] = last_ + timeouts_->check;
+        check_at_[1] = after(last_, timeouts_->check);
     }
 }
 
