@@ -165,6 +165,27 @@ class replayer {
     time_point now_{};
 };
 
+/// What replaying every whole record has come to; `name` is the capture's.
+run_report replay_all(replayer& run, byte_view file, std::string const& name) {
+    run_report report;
+    pcap_reader reader(file);
+    std::optional<time_point> first;
+    time_point last{};
+    for (capture_record record; reader.next(record); last = std::max(last, record.time)) {
+        if (!first) first = last = record.time;
+        run.replay(record);
+    }
+    report.take(run.engine());
+    report.uptime_s = first ? std::chrono::duration<double>(last - *first).count() : 0;
+    report.configured_bytes = run.engine().memory_bytes();
+    report.capture = {name, reader.records(), reader.status() == capture_status::end, reader.message()};
+    return report;
+}
+
+port_report report_of(side_capture const& capture, std::uint64_t received) {
+    return {.name = capture.name(), .received = received, .sent = capture.frames()};
+}
+
 }  // namespace
 
 int run_replay(replay_options const& options) {
@@ -176,31 +197,20 @@ int run_replay(replay_options const& options) {
     side_capture to_client(options.out_client, types);
     side_capture to_server(options.out_server, types);
     report_file out(options.report);
-    run_report report;
-    report.rss_at_start_bytes = resident_bytes();
+    std::size_t const rss_at_start = resident_bytes();
 
     replayer run(config.engine, to_client, to_server);
-    pcap_reader reader(file.bytes());
-    std::optional<time_point> first;
-    time_point last{};
-    for (capture_record record; reader.next(record); last = std::max(last, record.time)) {
-        if (!first) first = last = record.time;
-        run.replay(record);
-    }
+    run_report report = replay_all(run, file.bytes(), options.in.string());
     to_client.finish();
     to_server.finish();
-
-    report.take(run.engine());
-    report.uptime_s = first ? std::chrono::duration<double>(last - *first).count() : 0;
-    report.configured_bytes = run.engine().memory_bytes();
+    report.rss_at_start_bytes = rss_at_start;
     report.rss_bytes = resident_bytes();
-    report.outside = {.name = to_client.name(), .received = run.received(side::outside), .sent = to_client.frames()};
-    report.inside = {.name = to_server.name(), .received = run.received(side::inside), .sent = to_server.frames()};
-    bool const whole = reader.status() == capture_status::end;
-    report.capture = {options.in.string(), reader.records(), whole, reader.message()};
+    report.outside = report_of(to_client, run.received(side::outside));
+    report.inside = report_of(to_server, run.received(side::inside));
     fmt::print(stderr, "{}", summary_text(report));
     out.write(report);
-    if (!whole) throw run_error(fmt::format("{}: {}", options.in.string(), reader.message()));
+    if (!report.capture->complete)
+        throw run_error(fmt::format("{}: {}", report.capture->file, report.capture->problem));
     return exit_code::success;
 }
 
