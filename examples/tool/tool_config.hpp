@@ -22,7 +22,7 @@ struct io_settings {
     io_backend backend = io_backend::af_packet;
     deployment mode = deployment::bridge;
     std::uint32_t shards = 1;
-    std::uint32_t ring_slots = 512;
+    std::uint32_t ring_slots = 1024;
     std::uint32_t ring_slot_bytes = 67'648;
     std::uint32_t send_buffer_bytes = 4u << 20;
     bool promiscuous = true;

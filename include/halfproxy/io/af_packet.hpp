@@ -27,7 +27,7 @@ struct af_packet_fanout {
 /// What to open and how much memory to give it. Defaults fit one thread serving two ports.
 struct af_packet_options {
     std::string interface{};
-    std::uint32_t slots = 512;                 ///< frames the kernel may hand over before it must drop
+    std::uint32_t slots = 1024;                ///< frames the kernel may hand over before it must drop
     std::uint32_t slot_bytes = 67'648;         ///< of one slot; a multiple of 64; see af_packet_min_slot_bytes
     std::uint32_t send_buffer_bytes = 4u << 20; ///< unsent bytes the kernel may hold for us (SO_SNDBUF)
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least

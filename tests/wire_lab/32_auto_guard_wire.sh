@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSL-1.0
+# --guard auto lets SYNs pass until a flood fills the half-open count, then challenges: downloads work before and during it.
+. "$(dirname "$0")/lab.sh"
+lab_need curl sha256sum python3
+lab_enter "$0" "$@"
+lab_build
+
+sum=$(lab_file file $((1 << 20)))
+lab_http "$LAB_DIR/www"
+lab_inline --guard auto
+lab_download "http://$LAB_SERVER4/file" 20 "$sum" || lab_fail "$LAB_WRONG of 20 downloads failed before the flood"
+lab_flood flood --rate 40000 --seconds 45
+flood=$LAB_PID
+sleep 1
+lab_download "http://$LAB_SERVER4/file" 50 "$sum" || lab_fail "$LAB_WRONG of 50 downloads failed under the flood"
+lab_stop "$flood"
+lab_proxy_stop
+lab_report '
+flood = json.load(open(directory + "/flood.out"))
+passed = report["syns_seen"] - report["cookies_sent"]
+expect(report["guard"] == {"state": "active", "activations": 1}, "the guard was to become active, once")
+expect(1024 <= passed <= 1024 + 20 + 64 + 100, "%d SYNs passed before the guard was active" % passed)
+expect(45 <= report["cookies_valid"] <= 60, "the downloads under the flood were not challenged")' || lab_fail "the report disagrees"
+lab_pass "the guard switches itself on"
