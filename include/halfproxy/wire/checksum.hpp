@@ -10,13 +10,12 @@
 
 namespace halfproxy {
 
-/// Folds a one's complement sum to 16 bits.
+/// Folds a one's complement sum to 16 bits. Added to itself with its halves swapped, the upper half becomes the sum of
+/// both with the carry come round.
 [[nodiscard]] constexpr std::uint16_t fold_checksum(std::uint64_t sum) noexcept {
-    sum = (sum >> 32) + (sum & 0xffff'ffffu);
-    sum = (sum >> 32) + (sum & 0xffff'ffffu);
-    sum = (sum >> 16) + (sum & 0xffffu);
-    sum = (sum >> 16) + (sum & 0xffffu);
-    return static_cast<std::uint16_t>(sum);
+    auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+    half += std::rotl(half, 16);
+    return static_cast<std::uint16_t>(half >> 16);
 }
 
 /// A one's complement sum in progress, of values and of bytes as they lie in memory. Words of any width may be summed and folded once, at
