@@ -121,6 +121,4 @@ struct handshake_of {
     }
 };
 
-inline byte_string filled(std::size_t n, unsigned with = 'x') { return byte_string(n, static_cast<std::uint8_t>(with)); }
-
 }  // namespace halfproxy::test

@@ -163,6 +163,8 @@ inline decoded decode(byte_view frame, side exit = side::outside, std::uint64_t 
     return d;
 }
 
+inline byte_string filled(std::size_t n, unsigned with = 'x') { return byte_string(n, static_cast<std::uint8_t>(with)); }
+
 /// What became of one packet: the verdict, the packet as it leaves, and what was originated beside it.
 struct outcome {
     verdict fate = verdict::drop;

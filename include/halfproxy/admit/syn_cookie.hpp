@@ -10,7 +10,7 @@
 //     |            MAC, high 25 bits          | options ^ mask |
 //     +---------------------------------------+--------------+
 //
-// The MAC is SipHash-2-4 over both addresses, both ports, the client's ISN, the option symbol and whether timestamps are in
+// The MAC is SipHash-2-4 over both addresses, both ports, the VLAN, the client's ISN, the option symbol and whether timestamps are in
 // use, under the key of the epoch. The mask is the MAC's own top 7 bits, so that equal options do not show. Bit budget for an ACK with a
 // guessed number: every symbol is valid and two keys are live, so a guess succeeds with probability 2 * 2^-25 = 2^-24.
 //
@@ -66,6 +66,7 @@ struct cookie_subject {
     std::uint16_t client_port = 0;
     std::uint16_t server_port = 0;
     seq_num client_isn{};
+    std::uint16_t zone = 0;  ///< the VLAN: equal tuples in different ones are different clients
 };
 
 /// A keyed hash over 64-bit words, its key an array of two of them. Exemplar: siphash_2_4 (admit/siphash.hpp). Must be a MAC: unpredictable without its key.

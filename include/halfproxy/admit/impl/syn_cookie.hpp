@@ -100,8 +100,8 @@ HALFPROXY_ALWAYS_INLINE std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_typ
     std::array<std::uint64_t, 5> words = {s.addresses[0], s.addresses[1], s.addresses[2], s.addresses[3], 0};
     words[s.address_words] =
         std::uint64_t{s.client_port} << 48 | std::uint64_t{s.server_port} << 32 | s.client_isn.value;
-    std::uint64_t const tail = symbol | (timestamps ? 0x100u : 0u);
-    return KeyedHash{}(key, {words.data(), s.address_words + 1u}, tail, 2);
+    std::uint64_t const tail = symbol | (timestamps ? 0x100u : 0u) | std::uint64_t{s.zone} << 16;
+    return KeyedHash{}(key, {words.data(), s.address_words + 1u}, tail, 4);
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>

@@ -18,12 +18,14 @@ namespace halfproxy {
 
 namespace detail {
 
-[[nodiscard]] inline cookie_subject subject_of(ipv4_tuple const& t, seq_num client_isn) noexcept {
-    return {{std::uint64_t{t.source} << 32 | t.destination}, 1, t.source_port, t.destination_port, client_isn};
+[[nodiscard]] inline cookie_subject subject_of(ipv4_key const& key, seq_num client_isn) noexcept {
+    ipv4_tuple const& t = key.tuple;
+    return {{std::uint64_t{t.source} << 32 | t.destination}, 1, t.source_port, t.destination_port, client_isn, key.zone};
 }
 
-[[nodiscard]] inline cookie_subject subject_of(ipv6_tuple const& t, seq_num client_isn) noexcept {
-    cookie_subject s{{}, 4, t.source_port, t.destination_port, client_isn};
+[[nodiscard]] inline cookie_subject subject_of(ipv6_key const& key, seq_num client_isn) noexcept {
+    ipv6_tuple const& t = key.tuple;
+    cookie_subject s{{}, 4, t.source_port, t.destination_port, client_isn, key.zone};
     std::memcpy(s.addresses.data(), t.source.data(), 16);
     std::memcpy(s.addresses.data() + 2, t.destination.data(), 16);
     return s;
@@ -121,7 +123,7 @@ typename engine<Policies>::decision engine<Policies>::send_cookie(tcp_packet& t,
     remembered.ecn = (syn.flags & ecn_setup) == ecn_setup && promise.ecn;
     remembered.has_timestamps = t.options.has_timestamps && promise.timestamps;
     seq_num const client_isn{syn.sequence};
-    cookie const c = cookies_.make(detail::subject_of(key.tuple, client_isn), remembered, v6, now_);
+    cookie const c = cookies_.make(detail::subject_of(key, client_isn), remembered, v6, now_);
 
     built_options const options{.has_mss = t.options.has_mss,
                                 .has_window_scale = remembered.has_window_scale,
@@ -151,7 +153,7 @@ std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_
     cookie_echo echo{seq_num{tcp.acknowledgment} - 1, std::nullopt};
     if (t.options.has_timestamps) echo.timestamp_echo = t.options.timestamp_echo;
     seq_num const isn = cookies_.client_isn({tcp.sequence}, echo);
-    auto const options = cookies_.check(detail::subject_of(key.tuple, isn), echo, detail::is_v6<Address>, now_);
+    auto const options = cookies_.check(detail::subject_of(key, isn), echo, detail::is_v6<Address>, now_);
     if (!options) return std::nullopt;
     return proven_client{*options, isn};
 }
