@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSL-1.0
+// Every reason for a drop, and a packet that gives it.
+#include <halfproxy/engine/engine.hpp>
+
+#include "tests/support/splice.hpp"
+
+#include <algorithm>
+#include <map>
+
+using namespace halfproxy;
+using namespace halfproxy::test;
+
+namespace {
+
+using line = timeline<>;
+using hands = handshake_of<>;
+
+/// What the last packet of a story was dropped for.
+using story = std::function<drop_reason()>;
+
+byte_string ip6_with(std::vector<extension> extensions, byte_string const& payload = {}) {
+    ip6 ip;
+    ip.extensions = std::move(extensions);
+    return ethernet(encode(ip, payload.empty() ? encode(tcp{}) : payload));
+}
+
+drop_reason alone(byte_string frame, engine_config const& config = guarded(guard_mode::off)) {
+    line l(config);
+    l.verify_checksums = false;
+    return l.sends(side::outside, std::move(frame)).reason;
+}
+
+drop_reason tcp_alone(segment const& s, engine_config const& config = guarded(guard_mode::off), endpoints const& e = {}) {
+    line l(config, e);
+    return l.client_sends(s).reason;
+}
+
+/// After an established, unspliced connection with windows of 1000 at the strictest.
+drop_reason on_connection(std::function<outcome(line&, hands&)> const& last) {
+    engine_config config = guarded(guard_mode::off);
+    config.tracking.strictness = strictness::strict;
+    line l(config);
+    hands h{l};
+    h.client = {.isn = 1000, .window = 1000, .scale = {}, .timestamps = false};
+    h.server = {.isn = 700'000, .window = 1000, .scale = {}, .timestamps = false};
+    l.client_sends(syn_of(h.client));
+    l.server_sends(h.syn_ack());
+    h.cookie = h.server.isn;
+    l.client_sends(h.from_client(0, 0, {}, 1000));
+    for (std::uint32_t at = 0; at < 70'000; at += 1000) {
+        REQUIRE(l.client_sends(h.from_client(at, 0, filled(1000), 1000)).fate == verdict::forward);
+        REQUIRE(l.server_sends(h.from_server(0, at + 1000, {}, 1000)).fate == verdict::forward);
+    }
+    return last(l, h).reason;
+}
+
+drop_reason while_connecting(std::function<outcome(line&, hands&)> const& last) {
+    line l(guarded());
+    hands h{l};
+    h.challenge();
+    h.validate();
+    return last(l, h).reason;
+}
+
+engine_config with_rule(rule_action action) {
+    engine_config c = guarded(guard_mode::off);
+    c.rules = {{.action = action}};
+    return c;
+}
+
+std::map<drop_reason, story> stories() {
+    std::map<drop_reason, story> s;
+    byte_string const syn = framed({}, tcp_datagram({}, true, syn_of({.isn = 5})));
+    s[drop_reason::frame_truncated] = [] { return alone(zeros(13)); };
+    s[drop_reason::vlan_stack_too_deep] = [] { return alone(ethernet(encode(ip4{}, encode(tcp{})), {{}, {}, {}, {}, {}})); };
+    s[drop_reason::ip_header_truncated] = [syn] { return alone(byte_string(syn.begin(), syn.begin() + 14 + 19)); };
+    s[drop_reason::ip_version] = [syn] { byte_string f = syn; f[14] = 0x65; return alone(f); };
+    s[drop_reason::ip_header_length] = [] { ip4 ip; ip.header_words = 4; return alone(ethernet(encode(ip, encode(tcp{})))); };
+    s[drop_reason::ip_total_length] = [] { ip4 ip; ip.total_length = 1000; return alone(ethernet(encode(ip, encode(tcp{})))); };
+    s[drop_reason::ip_checksum] = [syn] { byte_string f = syn; f[14 + 10] ^= 1; return alone(f); };
+    s[drop_reason::ip_extension_truncated] = [] { return alone(ip6_with({{0, {9, 1, 4, 0, 0, 0, 0}}})); };
+    s[drop_reason::ip_extension_chain] = [] { return alone(ip6_with(std::vector<extension>(9, {60, {0, 1, 4, 0, 0, 0, 0}}))); };
+    s[drop_reason::ip_source] = [] { endpoints e; e.client4 = 0xe0000001; return tcp_alone(syn_of({.isn = 5}), guarded(guard_mode::off), e); };
+    s[drop_reason::fragment_denied] = [] {
+        engine_config c = guarded(guard_mode::off);
+        c.normalize.fragments = fragment_policy::drop;
+        ip4 ip;
+        ip.fragment = 0x0010;
+        return alone(ethernet(encode(ip, filled(40))), c);
+    };
+    s[drop_reason::tcp_header_truncated] = [] { return alone(ethernet(encode(ip4{}, zeros(19)))); };
+    s[drop_reason::tcp_data_offset] = [] { tcp t; t.data_offset = 4; return alone(ethernet(tcp_packet(ip4{}, t))); };
+    s[drop_reason::tcp_options] = [] { tcp t; t.options = {2, 0, 0, 0}; return alone(ethernet(tcp_packet(ip4{}, t))); };
+    s[drop_reason::tcp_flags] = [] { return tcp_alone({.seq = 5, .flags = flags::syn | flags::fin}); };
+    s[drop_reason::tcp_port_zero] = [] { endpoints e; e.server_port = 0; return tcp_alone(syn_of({.isn = 5}), guarded(guard_mode::off), e); };
+    s[drop_reason::udp_length] = [] { return alone(ethernet(udp_packet(ip4{}, filled(8), 7u))); };
+    s[drop_reason::icmp_truncated] = [] { ip4 ip; ip.protocol = 1; return alone(ethernet(encode(ip, zeros(7)))); };
+    s[drop_reason::l4_checksum] = [syn] { byte_string f = syn; f[14 + 20 + 16] ^= 1; return alone(f); };
+    s[drop_reason::rule_denied] = [] { return tcp_alone(syn_of({.isn = 5}), with_rule(rule_action::deny)); };
+    s[drop_reason::policy_denied] = [] { line l(guarded()); l.proxy().drain(); return l.client_sends(syn_of({.isn = 5})).reason; };
+    s[drop_reason::wrong_side] = [syn] { line l(guarded(guard_mode::off)); l.sends(side::outside, syn); return l.sends(side::inside, syn).reason; };
+    s[drop_reason::no_flow] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}); };
+    s[drop_reason::cookie_invalid] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}, guarded()); };
+    s[drop_reason::table_full] = [] { engine_config c = guarded(guard_mode::off); c.limits.flows_v4 = 0; return tcp_alone(syn_of({.isn = 5}), c); };
+    s[drop_reason::handshakes_full] = [] {
+        engine_config c = guarded();
+        c.limits.handshakes = 0;
+        line l(c);
+        hands h{l};
+        h.challenge();
+        return l.client_sends(h.third_ack()).reason;
+    };
+    s[drop_reason::handshake_pending] = [] { return while_connecting([](line& l, hands& h) { return l.client_sends(h.third_ack()); }); };
+    s[drop_reason::handshake_unexpected] = [] { return while_connecting([](line& l, hands& h) { return l.server_sends(syn_of(h.server)); }); };
+    s[drop_reason::tcp_state] = [] {
+        line l(guarded(guard_mode::off));
+        l.client_sends(syn_of({.isn = 5}));
+        return l.client_sends({.seq = 6, .ack = 1, .flags = flags::ack}).reason;
+    };
+    s[drop_reason::seq_above_window] = [] { return on_connection([](line& l, hands& h) { return l.client_sends(h.from_client(80'000, 0, filled(9), 1000)); }); };
+    s[drop_reason::seq_below_window] = [] { return on_connection([](line& l, hands& h) { return l.client_sends(h.from_client(60'000, 0, filled(9), 1000)); }); };
+    s[drop_reason::ack_above_sent] = [] { return on_connection([](line& l, hands& h) { return l.server_sends(h.from_server(0, 70'001, {}, 1000)); }); };
+    s[drop_reason::ack_too_old] = [] { return on_connection([](line& l, hands& h) { return l.server_sends(h.from_server(0, 3'999, {}, 1000)); }); };
+    s[drop_reason::rst_outside_window] = [] {
+        return on_connection([](line& l, hands& h) {
+            segment reset = h.from_client(80'000, 0);
+            reset.flags = flags::rst;
+            return l.client_sends(reset);
+        });
+    };
+    s[drop_reason::syn_ack_mismatch] = [] {
+        line l(guarded(guard_mode::off));
+        hands h{l};
+        l.client_sends(syn_of(h.client));
+        return l.server_sends(h.syn_ack(h.client.isn + 2)).reason;
+    };
+    s[drop_reason::icmp_unrelated] = [] {
+        return alone(ethernet(icmp_packet(ip4{}, 3, 4, tcp_datagram({}, false, {.seq = 5, .flags = flags::ack}))));
+    };
+    s[drop_reason::frame_room] = [] {
+        line l(guarded());
+        return l.sends(side::outside, framed({}, tcp_datagram({}, true, {.seq = 5, .flags = flags::syn})), {}, 0).reason;
+    };
+    s[drop_reason::outbox_full] = [] {
+        line l(guarded());
+        hands h{l};
+        h.challenge();
+        h.validate();
+        byte_string room = framed(l.ends, tcp_datagram(l.ends, false, h.syn_ack()));
+        frame f;
+        f.length = f.wire_length = static_cast<std::uint32_t>(room.size());
+        room.resize(256);
+        f.data = room.data();
+        f.capacity = 256;
+        f.arrival = side::inside;
+        outbox none(0);
+        l.proxy().process({&f, 1}, time_point(std::chrono::milliseconds(1'000'000)), none);
+        return f.reason;
+    };
+    return s;
+}
+
+/// In the list, but nothing gives them.
+constexpr drop_reason without_a_packet[] = {drop_reason::fragment_malformed, drop_reason::handshake_stale, drop_reason::handshake_absorbed,
+                                            drop_reason::timestamp_old};
+
+}  // namespace
+
+TEST_CASE("every reason for a drop has a packet that is dropped for it") {
+    std::map<drop_reason, story> const all = stories();
+    for (std::size_t i = 1; i < drop_reason_count; ++i) {
+        auto const reason = static_cast<drop_reason>(i);
+        CAPTURE(reason);
+        auto const found = all.find(reason);
+        bool const known_to_lack = std::find(std::begin(without_a_packet), std::end(without_a_packet), reason) != std::end(without_a_packet);
+        CHECK((found != all.end()) != known_to_lack);
+        if (found != all.end()) CHECK(found->second() == reason);
+    }
+}

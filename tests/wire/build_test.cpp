@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <halfproxy/wire/build.hpp>
+
+#include "tests/support/timeline.hpp"
+
+using namespace halfproxy;
+using namespace halfproxy::test;
+
+namespace {
+
+packet_origin origin_from(byte_string const& bytes, link_type link = link_type::ethernet) {
+    return origin_of(link, parse(link, byte_view(bytes), bytes.size()));
+}
+
+decoded built(packet_origin const& origin, tcp_fields const& fields, built_options const& options) {
+    std::array<std::uint8_t, max_built_bytes> room{};
+    room.fill(0xa5);
+    std::size_t const n = build_tcp(room, origin, fields, options);
+    REQUIRE(n != 0);
+    for (std::size_t i = n; i < room.size(); ++i)
+        if (i >= n + max_built_options) CHECK(room[i] == 0xa5);
+    return decode(byte_view(room).first(n));
+}
+
+}  // namespace
+
+TEST_CASE("every combination of options is written readably, with right checksums, in both families and under VLAN tags") {
+    for (unsigned version : {4u, 6u})
+        for (unsigned zone : {0u, 42u})
+            for (unsigned bits = 0; bits < 16; ++bits) {
+                endpoints e;
+                e.version = version;
+                e.zone = zone;
+                byte_string const from = framed(e, tcp_datagram(e, true, {.seq = 1, .flags = flags::syn, .payload = filled(40)}));
+                built_options const o{.has_mss = (bits & 1) != 0,
+                                      .has_window_scale = (bits & 2) != 0,
+                                      .sack_permitted = (bits & 4) != 0,
+                                      .has_timestamps = (bits & 8) != 0,
+                                      .window_scale = 9,
+                                      .mss = 1357,
+                                      .timestamp_value = 0xdeadbeef,
+                                      .timestamp_echo = 0xfeedf00d};
+                decoded const d = built(origin_from(from), {.seq = {0xffff'ffff}, .ack = {5}, .flags = flags::syn | flags::ack, .window = 4321}, o);
+                CHECK(d.network_checksum_good);
+                CHECK(d.transport_checksum_good);
+                CHECK(d.tcp.seq == 0xffff'ffff);
+                CHECK(d.tcp.ack == 5);
+                CHECK(d.tcp.flags == (flags::syn | flags::ack));
+                CHECK(d.tcp.window == 4321);
+                CHECK(d.tcp.payload.empty());
+                CHECK(d.tcp.mss == (o.has_mss ? std::optional(1357u) : std::nullopt));
+                CHECK(d.tcp.scale == (o.has_window_scale ? std::optional(9u) : std::nullopt));
+                CHECK(d.tcp.sack_permitted == o.sack_permitted);
+                CHECK(d.tcp.timestamps.has_value() == o.has_timestamps);
+                if (d.tcp.timestamps) CHECK(d.tcp.timestamps == std::pair{0xdeadbeefu, 0xfeedf00du});
+                CHECK(d.hop_limit == built_hop_limit);
+                CHECK(d.source_port == e.client_port);
+                CHECK(d.destination_port == e.server_port);
+                CHECK(d.link == decode(from).link);
+                if (version == 4) CHECK(get16(d.bytes, d.link.size() + 6) == 0x4000);  // DF, no fragment
+            }
+}
+
+TEST_CASE("the acknowledgment number is 0 without ACK (RFC 9293 section 3.1)") {
+    byte_string const from = framed({}, tcp_datagram({}, true, {.seq = 1, .flags = flags::syn}));
+    CHECK(built(origin_from(from), {.seq = {1}, .ack = {77}, .flags = flags::syn, .window = 1}, {}).tcp.ack == 0);
+    CHECK(built(origin_from(from), {.seq = {1}, .ack = {77}, .flags = flags::rst, .window = 1}, {}).tcp.ack == 0);
+}
+
+TEST_CASE("the way back has Ethernet, IP and TCP ends swapped, twice is the way there") {
+    for (unsigned version : {4u, 6u}) {
+        endpoints e;
+        e.version = version;
+        byte_string const from = framed(e, tcp_datagram(e, true, {.seq = 1, .flags = flags::syn}));
+        decoded const sent = decode(from);
+        decoded const back = built(origin_from(from).reversed(), {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {});
+        CHECK(back.source == sent.destination);
+        CHECK(back.destination == sent.source);
+        CHECK(back.source_port == e.server_port);
+        CHECK(back.destination_port == e.client_port);
+        CHECK(byte_view(back.link).first(6).back() == byte_view(sent.link).subspan(6, 6).back());
+        CHECK(byte_view(back.link).subspan(6, 6).back() == byte_view(sent.link).first(6).back());
+        decoded const again = built(origin_from(from).reversed().reversed(), {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {});
+        CHECK(again.link == sent.link);
+        CHECK(again.source == sent.source);
+    }
+}
+
+TEST_CASE("header options of the received packet are not taken over") {
+    ip4 ip;
+    ip.options = {1, 1, 1, 0};
+    decoded const d = built(origin_from(ethernet(tcp_packet(ip, {}))), {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {});
+    CHECK(d.bytes[14] == 0x45);
+    CHECK(d.network_checksum_good);
+    ip6 six;
+    six.extensions = {{60, {0, 1, 4, 0, 0, 0, 0}}};
+    decoded const s = built(origin_from(ethernet(tcp_packet(six, {}))), {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {});
+    CHECK(s.protocol == 6);
+    CHECK(s.transport_checksum_good);
+}
+
+TEST_CASE("raw IP and cooked frames keep their link header and are not swapped") {
+    byte_string const datagram = tcp_datagram({}, true, {.seq = 1, .flags = flags::syn});
+    std::array<std::uint8_t, max_built_bytes> room{};
+    packet_origin const raw = origin_from(datagram, link_type::raw_ip).reversed();
+    std::size_t const n = build_tcp(room, raw, {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {});
+    CHECK(n == 40);
+    CHECK(room[0] == 0x45);
+    byte_string const cooked = byte_string{0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0} + datagram;
+    packet_origin const origin = origin_from(cooked, link_type::linux_cooked).reversed();
+    CHECK(build_tcp(room, origin, {.seq = {1}, .ack = {2}, .flags = flags::ack, .window = 0}, {}) == 56);
+    CHECK(byte_string(room.begin(), room.begin() + 16) == byte_string(cooked.begin(), cooked.begin() + 16));
+}
+
+TEST_CASE("where the room is too short nothing is built") {
+    byte_string const from = framed({}, tcp_datagram({}, true, {.seq = 1, .flags = flags::syn}));
+    std::vector<std::uint8_t> room(14 + 20 + 20 + max_built_options - 1, 0x5a);
+    CHECK(build_tcp(room, origin_from(from), {}, {}) == 0);
+    CHECK(std::count(room.begin(), room.end(), 0x5a) == static_cast<std::ptrdiff_t>(room.size()));
+    room.push_back(0);
+    CHECK(build_tcp(room, origin_from(from), {}, {}) == 54);
+}
