@@ -43,14 +43,14 @@ live() {
     lab_http "$LAB_DIR/www"
     lab_inline --guard always
     lab_download "http://$LAB_SERVER4/file" 5 "$sum" || lab_fail "no download succeeds even without a flood"
-    before=$(lab_memory "$LAB_PROXY")
+    before=$(lab_memory "$LAB_PROXY" VmRSS)
     lab_flood flood --rate $flood_rate --seconds $flood_seconds
     flood=$LAB_PID
     begin=$(date +%s.%N)
     lab_download "http://$LAB_SERVER4/file" $downloads "$sum"
     seconds=$(echo "$(date +%s.%N) $begin" | awk '{print $1 - $2}')
     lab_stop "$flood"
-    after=$(lab_memory "$LAB_PROXY")
+    after=$(lab_memory "$LAB_PROXY" VmRSS)
     lab_proxy_stop
     table "$((downloads - LAB_WRONG))" "$seconds"
     [ "$keep" = no ] || stay
@@ -67,7 +67,7 @@ report = json.load(open(folder + "/report.json"))
 flood = json.load(open(folder + "/flood.out"))
 connects = sorted(float(line) * 1000 for line in open(folder + "/connect.s") if line[0].isdigit())
 counters, ports = report["counters"], report["io"]
-resident = [int(text.split()[1]) for text in (before, after)]
+resident = [int(before), int(after)]
 
 
 def percentile(share):

@@ -196,8 +196,8 @@ lab_download() {
     [ "$LAB_WRONG" = 0 ]
 }
 
-# lab_memory PID: what the process has, as "resident data" in kB.
-lab_memory() { awk '/^VmRSS|^VmData/{printf "%s %s ", $1, $2}' "/proc/$1/status"; }
+# lab_memory PID FIELD: of /proc/PID/status, in kB: VmRSS, RssAnon, VmData.
+lab_memory() { awk -v field="$2:" '$1 == field {print $2}' "/proc/$1/status"; }
 
 # lab_report PYTHON: checks LAB_DIR/report.json with expect(condition, message).
 lab_report() {
