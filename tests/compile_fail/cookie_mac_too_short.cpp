@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A cookie layout that leaves the MAC fewer than 25 bits would let guesses through.
+// A cookie layout that leaves the MAC fewer than 24 bits would let guesses through.
 // expect: guessed ACK
 #include <halfproxy/admit/syn_cookie.hpp>
 

@@ -5,14 +5,15 @@
 //
 // The initial sequence number we choose for the server's side:
 //
-//      31                                    7 6            0
-//     +---------------------------------------+--------------+
-//     |            MAC, high 25 bits          | options ^ mask |
-//     +---------------------------------------+--------------+
+//      31                                  8   7   6              0
+//     +-------------------------------------+-----+----------------+
+//     |          MAC, high 24 bits          |  e  | options ^ mask |
+//     +-------------------------------------+-----+----------------+
 //
-// The MAC is SipHash-2-4 over both addresses, both ports, the VLAN, the client's ISN, the option symbol and whether timestamps are in
-// use, under the key of the epoch. The mask is the MAC's own top 7 bits, so that equal options do not show. Bit budget for an ACK with a
-// guessed number: every symbol is valid and two keys are live, so a guess succeeds with probability 2 * 2^-25 = 2^-24.
+// The MAC is SipHash-2-4 over both addresses, both ports, the client's ISN, the option symbol and whether timestamps are in
+// use, under the key of the epoch. e is the epoch's parity: of the two live keys only that one is tried, so a check is one
+// hash. The low 8 bits are masked with the MAC's own top 8, so that neither options nor epoch show. Bit budget for an ACK with a guessed
+// number: every symbol and either epoch is valid, 24 bits of MAC must be hit, so a guess succeeds with probability 2^-24.
 //
 // Where the client uses timestamps, our TSval carries more:
 //
@@ -22,8 +23,7 @@
 //     +------------------------------+-----+-------------+
 //
 // A guess must then hit 27 bits more (2^-51), and the scale is exact in every case. p is the parity of the client's ISN, masked with the top bit of
-// ours: it tells a zero-window probe (SEQ = ISN) from a first ACK (SEQ = ISN + 1) before anything is hashed, so that
-// either costs the same two hashes. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
+// ours: it tells a zero-window probe (SEQ = ISN) from a first ACK (SEQ = ISN + 1) before anything is hashed. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
 #pragma once
 
 #include <halfproxy/admit/siphash.hpp>
@@ -35,7 +35,6 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 
@@ -110,14 +109,14 @@ struct cookie_echo {
 };
 
 /// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. A cookie lives for one to two rotations. Nodes that
-/// share the secret and a common clock accept each other's cookies. Work: one hash to make, at most two to check.
+/// share the secret and a common clock accept each other's cookies. Work: one hash to make, one to check.
 template <keyed_hash KeyedHash = siphash_2_4, cookie_layout Layout = dense_cookie_layout>
 class syn_cookie {
   public:
     using layout = Layout;
-    static constexpr unsigned mac_bits = 32 - Layout::option_bits;
+    static constexpr unsigned mac_bits = 32 - Layout::option_bits - 1;
     static constexpr unsigned live_keys = 2;
-    static_assert(mac_bits >= 24 + 1, "a guessed ACK must succeed with probability at most 2^-24, two keys being live");
+    static_assert(mac_bits >= 24, "a guessed ACK must succeed with probability at most 2^-24");
 
     /// `rotation` is at least 1 ms.
     syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept;
@@ -137,20 +136,21 @@ class syn_cookie {
   private:
     using key_type = typename KeyedHash::key_type;
     static constexpr unsigned parity_bit = 4;  ///< in TSval, above the scale
-    static constexpr std::uint32_t option_mask = (1u << Layout::option_bits) - 1;
+    static constexpr std::uint32_t low_mask = (1u << (Layout::option_bits + 1)) - 1;
 
     void turn_to(time_point now) noexcept;
     [[nodiscard]] key_type derive(std::int64_t epoch) const noexcept;
     [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
                                            bool timestamps) noexcept;
-    [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t symbol) noexcept;
+    [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t low) noexcept;
     [[nodiscard]] static std::uint32_t timestamp_of(std::uint64_t mac, seq_num isn, seq_num client_isn,
                                                     std::uint8_t scale) noexcept;
 
     key_type master_;
     std::int64_t rotation_ns_;
-    std::int64_t epoch_ = std::numeric_limits<std::int64_t>::min();  ///< of no time: keys_ are not derived yet
-    std::array<key_type, live_keys> keys_{};  ///< this epoch's, the last one's
+    std::int64_t epoch_ = 0;
+    std::int64_t epoch_begin_ns_ = 0;
+    std::array<key_type, live_keys> keys_;  ///< by parity of their epoch: this one's and the last one's
 };
 
 }  // namespace halfproxy

@@ -39,8 +39,9 @@ struct packet_origin {
     [[nodiscard]] packet_origin reversed() const noexcept;
 };
 
-/// Of a TCP packet.
+/// Of a TCP packet: the way it goes, and the way back, which is origin_of(...).reversed().
 [[nodiscard]] packet_origin origin_of(link_type link, const_packet_view const& packet) noexcept;
+[[nodiscard]] packet_origin way_back_of(link_type link, const_packet_view const& packet) noexcept;
 
 /// The TCP header's variable fields.
 struct tcp_fields {

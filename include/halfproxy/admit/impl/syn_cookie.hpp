@@ -27,9 +27,8 @@ template <std::size_t N>
 
 template <std::size_t N>
 [[nodiscard]] constexpr std::uint32_t round_down(std::array<std::uint16_t, N> const& values, std::uint16_t value) noexcept {
-    std::uint32_t best = 0;
-    for (std::uint32_t i = 1; i < N; ++i)
-        if (values[i] <= value) best = i;
+    std::uint32_t best = 0;  // ascending values: as many as are not above it
+    for (std::uint32_t i = 1; i < N; ++i) best += values[i] <= value ? 1u : 0u;
     return best;
 }
 
@@ -73,7 +72,9 @@ inline cookie_options dense_cookie_layout::decode(std::uint32_t symbol, bool ipv
 template <keyed_hash KeyedHash, cookie_layout Layout>
 syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept
     : master_(std::bit_cast<key_type>(secret.bytes)),
-      rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {}
+      rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {
+    keys_ = {derive(0), derive(-1)};
+}
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t epoch) const noexcept {
@@ -87,11 +88,14 @@ typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t 
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 void syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
-    std::int64_t const epoch = now.time_since_epoch().count() / rotation_ns_;
-    if (epoch == epoch_) [[likely]]
-        return;
-    keys_ = {derive(epoch), derive(epoch - 1)};
-    epoch_ = epoch;
+    std::int64_t const ns = now.time_since_epoch().count();
+    std::int64_t const into_epoch = ns - epoch_begin_ns_;
+    if (into_epoch >= 0 && into_epoch < rotation_ns_) [[likely]]
+        return;  // no division as long as the epoch lasts
+    epoch_ = ns / rotation_ns_ - (ns % rotation_ns_ < 0 ? 1 : 0);
+    epoch_begin_ns_ = epoch_ * rotation_ns_;
+    keys_[epoch_ & 1] = derive(epoch_);
+    keys_[(epoch_ - 1) & 1] = derive(epoch_ - 1);
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
@@ -105,9 +109,9 @@ HALFPROXY_ALWAYS_INLINE std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_typ
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-seq_num syn_cookie<KeyedHash, Layout>::isn_of(std::uint64_t mac, std::uint32_t symbol) noexcept {
-    auto const high = static_cast<std::uint32_t>(mac >> 32) & ~option_mask;
-    return {high | (symbol ^ high >> mac_bits)};
+seq_num syn_cookie<KeyedHash, Layout>::isn_of(std::uint64_t mac, std::uint32_t low) noexcept {
+    auto const high = static_cast<std::uint32_t>(mac >> 32) & ~low_mask;
+    return {high | (low ^ high >> mac_bits)};
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
@@ -129,8 +133,9 @@ HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::make(cookie_subjec
                                            time_point now) noexcept {
     turn_to(now);
     std::uint32_t const symbol = Layout::encode(options, ipv6);
-    std::uint64_t const m = mac(keys_[0], subject, symbol, options.has_timestamps);
-    seq_num const isn = isn_of(m, symbol);
+    auto const parity = static_cast<std::uint32_t>(epoch_ & 1);
+    std::uint64_t const m = mac(keys_[parity], subject, symbol, options.has_timestamps);
+    seq_num const isn = isn_of(m, parity << Layout::option_bits | symbol);
     return {isn, timestamp_of(m, isn, subject.client_isn, detail::scale_of(options))};
 }
 
@@ -138,20 +143,18 @@ template <keyed_hash KeyedHash, cookie_layout Layout>
 HALFPROXY_ALWAYS_INLINE std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
                                                                    bool ipv6, time_point now) noexcept {
     turn_to(now);
-    std::uint32_t const symbol = (echo.isn.value ^ echo.isn.value >> mac_bits) & option_mask;
+    std::uint32_t const low = (echo.isn.value ^ echo.isn.value >> mac_bits) & low_mask;
+    std::uint32_t const symbol = low & (low_mask >> 1);
     bool const timestamps = echo.timestamp_echo.has_value();
-    for (key_type const& key : keys_) {
-        std::uint64_t const m = mac(key, subject, symbol, timestamps);
-        if (isn_of(m, symbol) != echo.isn) continue;
-        cookie_options options = Layout::decode(symbol, ipv6);
-        options.has_timestamps = timestamps;
-        if (!timestamps) return options;
-        std::uint32_t const difference = *echo.timestamp_echo ^ timestamp_of(m, echo.isn, subject.client_isn, 0);
-        if (difference > detail::no_scale) continue;
-        detail::set_scale(options, static_cast<std::uint8_t>(difference));
-        return options;
-    }
-    return std::nullopt;
+    std::uint64_t const m = mac(keys_[low >> Layout::option_bits], subject, symbol, timestamps);
+    if (isn_of(m, low) != echo.isn) return std::nullopt;
+    cookie_options options = Layout::decode(symbol, ipv6);
+    options.has_timestamps = timestamps;
+    if (!timestamps) return options;
+    std::uint32_t const difference = *echo.timestamp_echo ^ timestamp_of(m, echo.isn, subject.client_isn, 0);
+    if (difference > detail::no_scale) return std::nullopt;
+    detail::set_scale(options, static_cast<std::uint8_t>(difference));
+    return options;
 }
 
 }  // namespace halfproxy

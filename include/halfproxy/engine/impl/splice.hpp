@@ -134,7 +134,7 @@ typename engine<Policies>::decision engine<Policies>::send_cookie(tcp_packet& t,
                                 .timestamp_value = c.timestamp_value,
                                 .timestamp_echo = t.options.timestamp_value};
     std::uint8_t const ece = remembered.ecn ? tcp_flag::ece : std::uint8_t{0};
-    packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     decision const d = send_in_place(
         t, back,
         {.seq = c.isn, .ack = client_isn + 1, .flags = static_cast<std::uint8_t>(tcp_flag::syn | tcp_flag::ack | ece), .window = 0},
@@ -248,7 +248,7 @@ typename engine<Policies>::decision engine<Policies>::server_while_connecting(tc
     if (kind == (tcp_flag::syn | tcp_flag::ack) && acknowledges_syn) return complete<Checks>(t, f);
     if ((kind & tcp_flag::ack) == 0 || acknowledges_syn) return drop(drop_reason::handshake_unexpected);
     // It answers an older connection: end that one there, and ask again at once.
-    packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     tcp_fields const reset{.seq = {tcp.acknowledgment}, .ack = {}, .flags = tcp_flag::rst, .window = 0};
     bool const again = kind == tcp_flag::ack && t.out.push(h.syn.exit, h.syn.bytes());
     if (again) ++counters_.originated;
@@ -326,7 +326,7 @@ typename engine<Policies>::decision engine<Policies>::repeat_ack(tcp_packet& t, 
     bool const repeated = t.f.arrival == f.arrival(direction::from_server) && seq_num{tcp.sequence}.before(server.end) &&
                           seq_num{tcp.acknowledgment}.at_or_before(client.end);
     if (!repeated) return drop(drop_reason::syn_ack_mismatch);
-    packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     std::uint32_t const window = std::min<std::uint32_t>(client.max_window >> f.tcp.scale[0], 0xffff);
     // Where timestamps are in force, every segment carries them (RFC 7323 section 3.2); the SYN-ACK holds both sides' values.
     built_options const options{.has_timestamps = t.options.has_timestamps,

@@ -230,7 +230,7 @@ typename engine<Policies>::decision engine<Policies>::send_in_place(tcp_packet& 
 /// RFC 9293 section 3.10.7.1: the answer to a SYN for a port that is closed.
 template <engine_policies Policies>
 typename engine<Policies>::decision engine<Policies>::reset_sender(tcp_packet& t) noexcept {
-    packet_origin const back = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()}).reversed();
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     seq_num const end = seq_num{t.p.view.tcp().sequence} + 1 + t.p.view.layout().payload_bytes();
     return send_in_place(t, back, {.seq = {}, .ack = end, .flags = tcp_flag::rst | tcp_flag::ack, .window = 0}, {},
                          verdict::reply);

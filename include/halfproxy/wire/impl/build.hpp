@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/wire/build.hpp>
 
 #include <algorithm>
@@ -16,23 +17,44 @@ inline packet_origin packet_origin::reversed() const noexcept {
     return back;
 }
 
-inline packet_origin origin_of(link_type link, const_packet_view const& packet) noexcept {
+namespace detail {
+
+/// Reads the two ends of a packet the way it goes, or with `Back` the way back.
+template <bool Back>
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE packet_origin read_origin(link_type link, const_packet_view const& packet) noexcept {
     packet_origin origin;
     packet_layout const& l = packet.layout();
     origin.link_bytes = static_cast<std::uint8_t>(std::min<std::size_t>(l.network_offset, max_link_bytes));
-    std::memcpy(origin.link.data(), packet.bytes().data(), max_link_bytes);  // a TCP packet is longer in any case
     origin.link_kind = link;
     origin.ip_version = l.ip_version;
-    if (l.ip_version == 4) {
-        std::memcpy(origin.source.data(), &packet.ipv4().source, 4);
-        std::memcpy(origin.destination.data(), &packet.ipv4().destination, 4);
-    } else {
-        origin.source = packet.ipv6().source;
-        origin.destination = packet.ipv6().destination;
+    std::uint8_t const* const frame = packet.bytes().data();
+    std::memcpy(origin.link.data(), frame, max_link_bytes);  // a TCP packet is longer in any case
+    if (Back && link == link_type::ethernet) {
+        std::memcpy(origin.link.data(), frame + 6, 6);
+        std::memcpy(origin.link.data() + 6, frame, 6);
     }
-    origin.source_port = packet.tcp().source_port;
-    origin.destination_port = packet.tcp().destination_port;
+    ipv6_bytes& from = Back ? origin.destination : origin.source;
+    ipv6_bytes& to = Back ? origin.source : origin.destination;
+    if (l.ip_version == 4) {
+        std::memcpy(from.data(), &packet.ipv4().source, 4);
+        std::memcpy(to.data(), &packet.ipv4().destination, 4);
+    } else {
+        from = packet.ipv6().source;
+        to = packet.ipv6().destination;
+    }
+    origin.source_port = Back ? packet.tcp().destination_port : packet.tcp().source_port;
+    origin.destination_port = Back ? packet.tcp().source_port : packet.tcp().destination_port;
     return origin;
+}
+
+}  // namespace detail
+
+inline packet_origin origin_of(link_type link, const_packet_view const& packet) noexcept {
+    return detail::read_origin<false>(link, packet);
+}
+
+inline packet_origin way_back_of(link_type link, const_packet_view const& packet) noexcept {
+    return detail::read_origin<true>(link, packet);
 }
 
 namespace detail {

@@ -129,15 +129,25 @@ inline checksum_addresses find_checksum_addresses(const_packet_view const& packe
     return out;
 }
 
+/// No IP options, no extension headers: nothing can have changed the addresses the checksum was made for.
+[[nodiscard]] inline bool follows_fixed_header(packet_layout const& l) noexcept {
+    return l.transport_offset - l.network_offset == (l.ip_version == 4 ? sizeof(ipv4_header) : sizeof(ipv6_header));
+}
+
 }  // namespace detail
 
 inline checksum_verdict verify_transport(const_packet_view const& packet) noexcept {
     packet_layout const& l = packet.layout();
     if (!packet.is_tcp() && !packet.is_udp() && !packet.is_icmp()) return checksum_verdict::unverifiable;
     if (l.is_fragment() || l.datagram_end > packet.bytes().size()) return checksum_verdict::unverifiable;
+    std::uint32_t bytes = l.datagram_end - l.transport_offset;
+    if (packet.is_tcp() && detail::follows_fixed_header(l)) [[likely]] {
+        checksum_sum sum = pseudo_header_sum(packet, ip_protocol::tcp, bytes);
+        sum.add(packet.bytes().subspan(l.transport_offset, bytes));
+        return sum.folded() == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
+    }
     detail::checksum_addresses const addresses = detail::find_checksum_addresses(packet);
     if (addresses.destination == nullptr) return checksum_verdict::unverifiable;
-    std::uint32_t bytes = l.datagram_end - l.transport_offset;
     if (packet.is_udp()) {
         if (packet.udp().checksum == 0 && l.ip_version == 4) return checksum_verdict::absent;
         if (packet.udp().length >= sizeof(udp_header) && packet.udp().length < bytes) bytes = packet.udp().length;
