@@ -115,10 +115,11 @@ lab_build() {
     export HALFPROXY_LAB_MARK=/run/halfproxy-lab
 }
 
-lab_proxy_is_ready() { grep -qx ready "$LAB_DIR/proxy.out" || ! lab_alive "$LAB_PROXY"; }
+lab_proxy_is_ready() { grep -qsx ready "$LAB_DIR/proxy.out" || ! lab_alive "$LAB_PROXY"; }
 
 # lab_bridge COMMAND...: start a program that joins out0 and in0 and says "ready"; its pid in LAB_PROXY.
 lab_bridge() {
+    rm -f "$LAB_DIR/proxy.out"  # an earlier one's "ready" is not this one's
     lab_spawn proxy proxy "$@"
     LAB_PROXY=$LAB_PID
     lab_until 10 lab_proxy_is_ready && lab_alive "$LAB_PROXY" || lab_fail "the proxy did not get ready: $*"
