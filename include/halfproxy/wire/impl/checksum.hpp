@@ -131,7 +131,7 @@ inline checksum_addresses find_checksum_addresses(const_packet_view const& packe
 
 /// No IP options, no extension headers: nothing can have changed the addresses the checksum was made for.
 [[nodiscard]] inline bool follows_fixed_header(packet_layout const& l) noexcept {
-    return l.transport_offset - l.network_offset == (l.ip_version == 4 ? sizeof(ipv4_header) : sizeof(ipv6_header));
+    return l.transport_offset == l.network_offset + (l.ip_version == 4 ? sizeof(ipv4_header) : sizeof(ipv6_header));
 }
 
 }  // namespace detail
