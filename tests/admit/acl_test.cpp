@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Rules: the first that matches decides.
 #include <halfproxy/admit/acl.hpp>
 
 #include <doctest/doctest.h>

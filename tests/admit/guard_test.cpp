@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// When the guard challenges, and when it only honours cookies.
 #include <halfproxy/admit/guard.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// SipHash-2-4 against published vectors and another implementation.
 #include <halfproxy/admit/siphash.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// What a cookie remembers, how long, and how hard it is to guess.
 #include <halfproxy/admit/syn_cookie.hpp>
 
 #include <doctest/doctest.h>

@@ -25,7 +25,7 @@ def drop_reasons():
 def filled(text):
     def file_block(match):
         fence = match.group(3)
-        shown = re.sub(r'\A# SPDX.*\n', '', read(match.group(2)))
+        shown = re.sub(r'\A# SPDX.*\n# .*\n', '', read(match.group(2)))
         return f'<!-- {match.group(1)} {match.group(2)} -->\n```{fence}\n{shown}```\n<!-- end -->'
 
     text, files = re.subn(r'<!-- (snippet|output) (\S+) -->\n```(\w*)\n.*?```\n<!-- end -->', file_block, text, flags=re.S)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Keys differ when any of their parts does, and so do their hashes.
 #include <halfproxy/track/flow_key.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Quotes in ICMP errors, short and long, rewritten with every checksum right.
 #include <halfproxy/translate/icmp_quote.hpp>
 
 #include "tests/support/timeline.hpp"

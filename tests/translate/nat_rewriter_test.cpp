@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Addresses and ports replaced, the checksums kept in three ways.
 #include <halfproxy/translate/nat_rewriter.hpp>
 
 #include "tests/support/timeline.hpp"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Sequence numbers, SACK edges, timestamps and windows, mapped between the two sides.
 #include <halfproxy/translate/seq_shift.hpp>
 
 #include "tests/support/timeline.hpp"

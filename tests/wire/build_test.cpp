@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Packets of our own: every field, option and checksum.
 #include <halfproxy/wire/build.hpp>
 
 #include "tests/support/timeline.hpp"
