@@ -27,7 +27,7 @@ struct io_settings {
     std::uint32_t send_buffer_bytes = 4u << 20;
     bool promiscuous = true;
     bool bypass_qdisc = true;
-    std::uint32_t spin_us = 50;
+    std::uint32_t spin_us = 200;
     std::uint32_t drain_ms = 200;
 };
 

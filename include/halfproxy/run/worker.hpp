@@ -29,7 +29,7 @@ struct steady_now {
 };
 
 struct worker_options {
-    std::chrono::nanoseconds spin = std::chrono::microseconds{50};    ///< longest poll of empty ports; 0: sleep at once
+    std::chrono::nanoseconds spin = std::chrono::microseconds{200};   ///< longest poll of empty ports; 0: sleep at once
     std::chrono::nanoseconds drain = std::chrono::milliseconds{200};  ///< longest time stop() goes on forwarding
     std::uint32_t steps_per_visit = 32;  ///< pump steps before other handlers of the io_context get their turn
 };
