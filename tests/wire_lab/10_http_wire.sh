@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Downloads from a real HTTP server arrive unharmed in every guard mode, over IPv4 and IPv6, small and large.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # One fast stream in either direction in every guard mode, over IPv4 and IPv6: GSO frames and partial checksums live.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Protocols in which the server speaks first work in every guard mode: the proxy must open the server side unasked.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # What is no TCP passes: ARP and neighbour discovery, echo requests, fragments, datagrams, an unknown EtherType.
 . "$(dirname "$0")/lab.sh"

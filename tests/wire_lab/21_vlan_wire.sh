@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Tagged traffic passes with its tags and is guarded like any other: 802.1Q, priority tags, 802.1ad with 802.1Q inside.
 . "$(dirname "$0")/lab.sh"

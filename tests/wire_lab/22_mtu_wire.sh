@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Jumbo frames: MTU 9000 with the offloads on and off.
 . "$(dirname "$0")/lab.sh"
@@ -14,7 +15,7 @@ sum=$(lab_file file $((40 << 20)))
 lab_http "$LAB_DIR/www"
 jumbo() {
     local address
-    lab_in client ping -q -c 2 -i 0.01 -W 3 -M do -s 8900 $LAB_SERVER4 > /dev/null || { echo "no answer to a jumbo ping" >&2; return 1; }
+    lab_in client ping -q -c 2 -i 0.01 -W 3 -M "do" -s 8900 $LAB_SERVER4 > /dev/null || { echo "no answer to a jumbo ping" >&2; return 1; }
     for address in $LAB_SERVER4 "[$LAB_SERVER6]"; do
         lab_in client curl -sS --max-time 20 -o "$LAB_DIR/got" "http://$address/file" || return 1
         [ "$(sha256sum < "$LAB_DIR/got")" = "$sum" ] || { cmp "$LAB_DIR/www/file" "$LAB_DIR/got" >&2; return 1; }

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Under a SYN flood every one of 200 downloads succeeds, the server sees none of the flood, and memory stays as it is.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # Floods of ACKs with false cookies and of SYN-ACKs open no flow and do not reach the server; downloads go on.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # --guard auto lets SYNs pass until a flood fills the half-open count, then challenges: downloads work before and during it.
 . "$(dirname "$0")/lab.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # SIGTERM under load: drain, report, exit 0, interfaces as found. A killed proxy leaves them as found, too.
 . "$(dirname "$0")/lab.sh"

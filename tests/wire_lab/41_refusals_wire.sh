@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # What cannot be opened is refused with exit status 2 and one message that names the thing and the remedy.
 . "$(dirname "$0")/lab.sh"

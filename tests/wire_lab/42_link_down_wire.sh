@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 # An interface that goes down and comes back costs its frames and nothing else: no exit, no busy loop.
 . "$(dirname "$0")/lab.sh"
