@@ -418,6 +418,32 @@ TEST_CASE("an established TCP flow lives through its own fragments") {
     CHECK(l.server_sends(h.from_server(0, 3000)).fate == verdict::forward);  // acknowledges what came in later fragments
 }
 
+TEST_CASE("a SYN to a group is not answered (RFC 9293 section 3.9.2.3)") {
+    line four(guarded());
+    four.ends.server4 = 0xffffffff;
+    CHECK(four.client_sends(syn_of({.isn = 5})).reason == drop_reason::ip_destination);
+    line six(guarded(), family(6));
+    six.ends.server6 = u8(0xff) + u8(2) + zeros(13) + u8(1);
+    CHECK(six.client_sends(syn_of({.isn = 5})).reason == drop_reason::ip_destination);
+}
+
+TEST_CASE("fragments that cannot be are malformed (RFC 791, RFC 3128)") {
+    auto const reason_of = [](unsigned fragment, std::size_t bytes, unsigned protocol) {
+        line l(guarded(guard_mode::off));
+        l.verify_checksums = false;
+        ip4 ip;
+        ip.fragment = fragment;
+        ip.protocol = protocol;
+        return l.sends(side::outside, ethernet(encode(ip, zeros(bytes)))).reason;
+    };
+    CHECK(reason_of(0x2001, 64, 6) == drop_reason::fragment_malformed);   // over the TCP flags
+    CHECK(reason_of(0x2001, 64, 17) == drop_reason::none);
+    CHECK(reason_of(0x2002, 61, 17) == drop_reason::fragment_malformed);  // not whole units of 8
+    CHECK(reason_of(0x0002, 61, 17) == drop_reason::none);
+    CHECK(reason_of(0x1fff, 8, 17) == drop_reason::fragment_malformed);   // 65528 + 8
+    CHECK(reason_of(0x1fff, 7, 17) == drop_reason::none);
+}
+
 TEST_CASE("sources that no connection can have are refused (RFC 1122 section 3.2.1.3)") {
     for (std::uint32_t source : {0xe0000001u, 0xffffffffu, 0xf0000001u, 0x00000001u, 0u}) {
         line l(guarded());

@@ -32,8 +32,9 @@ enum class verdict : std::uint8_t {
     X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
     X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
     X(ip_source, "the source is no unicast address, or equals the destination (land)")                   \
+    X(ip_destination, "TCP to a multicast or broadcast address")                                        \
     X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
-    X(fragment_malformed, "a first fragment too short for its transport header, or an impossible offset") \
+    X(fragment_malformed, "an offset, length or rest of 8 bytes no fragment has, or TCP flags in a later one (RFC 3128)") \
     /* malformed transport */                                                                            \
     X(tcp_header_truncated, "the datagram ends inside the TCP header")                                   \
     X(tcp_data_offset, "TCP data offset under 5 or beyond the segment")                                  \
@@ -53,9 +54,7 @@ enum class verdict : std::uint8_t {
     X(handshakes_full, "too many handshakes with servers in progress")                                   \
     /* handshake with the server */                                                                      \
     X(handshake_pending, "the server has not answered yet")                                              \
-    X(handshake_stale, "the server answers an older connection; it got a RST")                           \
     X(handshake_unexpected, "not a packet this phase of the handshake allows")                           \
-    X(handshake_absorbed, "a repeated SYN-ACK, answered by us")                                          \
     /* tracking */                                                                                       \
     X(tcp_state, "the flags do not fit the connection's state")                                          \
     X(seq_above_window, "data beyond the receiver's window")                                             \
@@ -64,7 +63,6 @@ enum class verdict : std::uint8_t {
     X(ack_too_old, "acknowledges far below what was acknowledged (strict)")                              \
     X(rst_outside_window, "RST outside the window (RFC 5961 section 3)")                                 \
     X(syn_ack_mismatch, "a SYN-ACK that does not acknowledge the SYN")                                   \
-    X(timestamp_old, "a timestamp older than the last one (PAWS, RFC 7323 section 5)")                   \
     X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
     X(frame_room, "the buffer has no room for the packet's new form")                                    \
     X(outbox_full, "no room for a packet the engine must send")

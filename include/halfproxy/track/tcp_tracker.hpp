@@ -147,7 +147,7 @@ class tcp_tracker {
     /// The first segment of a connection: a SYN of the client.
     static void open(tcp_connection& c, tcp_segment const& syn) noexcept;
 
-    /// A segment of a connection whose beginning was not seen: nothing of it is checked until both sides were heard.
+    /// A segment of a connection whose beginning was not seen: nothing of it is dropped for its numbers.
     static void pick_up(tcp_connection& c, tcp_segment const& segment) noexcept;
 
     [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept;

@@ -16,7 +16,8 @@ namespace detail {
 
 }  // namespace detail
 
-/// Only the answering side keeps an answered flow alive (RFC 4787 REQ-6 leaves it to us; a spoofed sender could otherwise hold it for ever).
+/// Only the answering side keeps an answered flow alive: a spoofed sender could otherwise hold it for ever. Mappings of a NAT must also be
+/// refreshed from inside (RFC 4787 REQ-6); there are none with timers of their own yet.
 template <engine_policies Policies>
 template <class Address>
 typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame& f, flow_key<Address> const& key,

@@ -119,6 +119,19 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::read_one(std::size_t i, frame& f)
     }
 }
 
+namespace detail {
+
+/// A datagram ends within 64 KiB, every fragment but the last holds whole units of 8 bytes (RFC 791, RFC 8200 section 4.5), and
+/// one at offset 1 would overwrite the flags of the first one's TCP header (RFC 3128).
+[[nodiscard]] inline bool impossible_fragment(packet_layout const& l) noexcept {
+    std::uint32_t const bytes = l.datagram_end - l.transport_offset;
+    bool const beyond = l.fragment_offset * 8u + bytes > 0xffffu;
+    bool const uneven = l.more_fragments && bytes % 8 != 0;
+    return beyond || uneven || (l.fragment_offset == 1 && l.protocol == ip_protocol::tcp);
+}
+
+}  // namespace detail
+
 /// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
 template <engine_policies Policies>
 HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
@@ -133,6 +146,9 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& 
                verify_ipv4_header({p.view.bytes(), l}) == checksum_verdict::bad) {
         p.kind = packet_kind::malformed;
         p.error = drop_reason::ip_checksum;
+    } else if (l.is_fragment() && detail::impossible_fragment(l)) {
+        p.kind = packet_kind::malformed;
+        p.error = drop_reason::fragment_malformed;
     } else if (l.fragment_offset != 0 || (l.more_fragments && config_.normalize.fragments == fragment_policy::drop)) {
         p.kind = packet_kind::later_fragment;
     } else if (p.view.is_tcp()) {
