@@ -47,9 +47,23 @@ void engine<Policies>::begin(time_point now) noexcept {
     guard_.observe(half_open_, stamp_);
 }
 
+namespace detail {
+
+/// The first two cache lines hold every header up to TCP's options. In a receive ring each frame lies on pages of its own: their
+/// misses are waited for together, not one by one.
+inline void prefetch_headers(std::span<frame const> burst) noexcept {
+    for (frame const& f : burst) {
+        __builtin_prefetch(f.data, 1);
+        __builtin_prefetch(f.data + 64, 1);
+    }
+}
+
+}  // namespace detail
+
 /// Parses every frame, computes its key and hash, and starts fetching its index bucket.
 template <engine_policies Policies>
 void engine<Policies>::read(std::span<frame> burst) noexcept {
+    detail::prefetch_headers(burst);
     for (std::size_t i = 0; i < burst.size(); ++i) read_one(i, burst[i]);
 }
 
