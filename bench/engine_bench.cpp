@@ -3,7 +3,8 @@
 //
 // Each iteration is one batch of 4096 frames, given to process() 64 at a time. What lies between batches is not timed: frames are built
 // (new segments, in order) or restored, and every verdict and rewritten number is checked. Both clocks are read twice per batch,
-// under 1 % of it. established/* runs spliced flows, every packet shifted: the dearest kind without address translation.
+// under 1 % of it. established/* runs spliced flows, every packet shifted: the dearest kind without address translation;
+// established_plain/* those whose SYN was let through.
 #include "support/fleet.hpp"
 #include "support/flows.hpp"
 
@@ -75,9 +76,13 @@ struct fixture : bench::fleet<Engine, Address> {
     bench::random_order order;
     bool whole;
 
-    explicit fixture(std::uint32_t n, bool opened = true)
-        : bench::fleet<Engine, Address>(config_for(is_v4<Address>, n, guard_mode::always), n), flows(n), order(n),
-          whole(!opened || open_all()) {}
+    explicit fixture(std::uint32_t n, bool opened = true) : fixture(n, guard_mode::always) { whole = !opened || open_all(); }
+
+  protected:
+    fixture(std::uint32_t n, guard_mode mode)
+        : bench::fleet<Engine, Address>(config_for(is_v4<Address>, n, mode), n), flows(n), order(n), whole(false) {}
+
+  public:
 
     [[nodiscard]] bool open_all() {
         for (std::uint32_t first = 0; first < flows; first += batch) {
@@ -110,6 +115,27 @@ struct fixture : bench::fleet<Engine, Address> {
     }
 };
 
+/// Connections whose SYN was let through: the server's numbers are the client's.
+template <class Engine, class Address>
+struct plain_fixture : fixture<Engine, Address> {
+    explicit plain_fixture(std::uint32_t n) : fixture<Engine, Address>(n, guard_mode::off) { this->whole = open_plainly(); }
+
+    [[nodiscard]] bool open_plainly() {
+        for (std::uint32_t first = 0; first < this->flows; first += batch) {
+            std::uint32_t const last = std::min<std::uint32_t>(first + batch, this->flows);
+            this->prepare_syns(first, last);
+            this->run();
+            for (std::uint32_t id = first; id < last; ++id) this->note_plain(id);
+            this->prepare_syn_acks(first, last);
+            this->run();
+            this->prepare(first, last, [this](std::uint32_t id) { this->client_sends(id, 0); });
+            this->run();
+            if (!this->all(verdict::forward)) return false;
+        }
+        return this->engine().flows_now() == this->flows && this->engine().half_open() == 0;
+    }
+};
+
 constexpr std::int64_t batch_packets = static_cast<std::int64_t>(batch);
 
 /// Whether the batch left with the other end's numbers.
@@ -127,10 +153,10 @@ template <class Fixture>
 }
 
 // 100-byte data from the server, 76-byte data from the client, each also acknowledging: from either end at random.
-template <class Engine, class Address>
+template <class Engine, class Address, template <class, class> class Fixture = fixture>
 void established(benchmark::State& state, std::uint32_t flows) {
-    auto& f = bench::built_once<fixture<Engine, Address>>(flows);
-    if (!f.whole) return state.SkipWithError("not every connection was spliced");
+    auto& f = bench::built_once<Fixture<Engine, Address>>(flows);
+    if (!f.whole) return state.SkipWithError("not every connection was opened");
     std::array<std::uint32_t, batch> ids;
     std::uint32_t round = 0;
     for (auto _ : state) {
@@ -265,6 +291,8 @@ void add_family(std::string const& family) {
     };
     for (std::uint32_t const flows : bench::flow_counts)
         bench::add("engine/established/" + family, flows, established<plain_engine, Address>);
+    for (std::uint32_t const flows : bench::flow_counts)
+        bench::add("engine/established_plain/" + family, flows, established<plain_engine, Address, plain_fixture>);
     for (std::uint32_t const flows : bench::flow_counts)
         bench::add("engine/established_nat/" + family, flows, established<nat_engine, Address>);
     add_one("engine/syn_cookie", syn_cookie<Address>);

@@ -437,11 +437,11 @@ TEST_CASE("fragments that cannot be are malformed (RFC 791, RFC 3128)") {
         return l.sends(side::outside, ethernet(encode(ip, zeros(bytes)))).reason;
     };
     CHECK(reason_of(0x2001, 64, 6) == drop_reason::fragment_malformed);   // over the TCP flags
-    CHECK(reason_of(0x2001, 64, 17) == drop_reason::none);
-    CHECK(reason_of(0x2002, 61, 17) == drop_reason::fragment_malformed);  // not whole units of 8
-    CHECK(reason_of(0x0002, 61, 17) == drop_reason::none);
-    CHECK(reason_of(0x1fff, 8, 17) == drop_reason::fragment_malformed);   // 65528 + 8
-    CHECK(reason_of(0x1fff, 7, 17) == drop_reason::none);
+    CHECK(reason_of(0x2001, 64, 47) == drop_reason::none);
+    CHECK(reason_of(0x2002, 61, 47) == drop_reason::fragment_malformed);  // not whole units of 8
+    CHECK(reason_of(0x0002, 61, 47) == drop_reason::none);
+    CHECK(reason_of(0x1fff, 8, 47) == drop_reason::fragment_malformed);   // 65528 + 8
+    CHECK(reason_of(0x1fff, 7, 47) == drop_reason::none);
 }
 
 TEST_CASE("sources that no connection can have are refused (RFC 1122 section 3.2.1.3)") {

@@ -61,9 +61,9 @@ class checksum_delta {
     constexpr checksum_delta& change16(std::uint16_t from, std::uint16_t to) noexcept {
         return sum_ += static_cast<std::uint16_t>(~from) + std::uint32_t{to}, *this;
     }
+    /// At most 2^31 changes are collected.
     constexpr checksum_delta& change32(std::uint32_t from, std::uint32_t to) noexcept {
-        return change16(static_cast<std::uint16_t>(from >> 16), static_cast<std::uint16_t>(to >> 16))
-            .change16(static_cast<std::uint16_t>(from), static_cast<std::uint16_t>(to));
+        return sum_ += std::uint64_t{~from} + to, *this;  // a word of 32 bits counts as the sum of its halves
     }
     /// A 32-bit field that begins at an odd offset: its bytes sit in the other halves of the words.
     constexpr checksum_delta& change32_at(std::size_t offset, std::uint32_t from, std::uint32_t to) noexcept {

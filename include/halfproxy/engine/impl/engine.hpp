@@ -73,12 +73,14 @@ namespace detail {
 
 /// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both.
 inline void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
-    if (view.is_icmp()) {
-        source = destination = header_at<big16>(view.bytes().data() + view.layout().transport_offset + 4);
-        return;
+    std::uint8_t const* const transport = view.bytes().data() + view.layout().transport_offset;
+    std::uint8_t const protocol = view.layout().protocol;
+    if (protocol == ip_protocol::tcp || protocol == ip_protocol::udp) [[likely]] {
+        source = header_at<big16>(transport);
+        destination = header_at<big16>(transport + 2);
+    } else {
+        source = destination = header_at<big16>(transport + 4);
     }
-    source = view.udp().source_port;
-    destination = view.udp().destination_port;
 }
 
 inline void read_tuple(packet_view const& view, ipv4_tuple& tuple) noexcept {

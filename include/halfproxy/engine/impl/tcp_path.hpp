@@ -106,7 +106,7 @@ HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet cons
 
 template <engine_policies Policies>
 template <class Address>
-void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept {
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept {
     bool const spliced = f.phase() == flow_phase::spliced;
     // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
     if (t.p.view.layout().more_fragments) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/translate/seq_shift.hpp>
 
 namespace halfproxy {
@@ -29,7 +30,7 @@ inline void rescale_window(tcp_header& tcp, window_rescale rescale, header_chang
 
 }  // namespace detail
 
-inline void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
+HALFPROXY_ALWAYS_INLINE void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                             header_changes& changes) noexcept {
     std::uint8_t* const bytes = detail::tcp_bytes(packet);
     detail::add_to_field(bytes, offsetof(tcp_header, sequence), shift.sequence, changes);
@@ -38,7 +39,7 @@ inline void shift_to_client(packet_view const& packet, tcp_options const& option
     detail::rescale_window(packet.tcp(), rescale, changes);
 }
 
-inline void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
+HALFPROXY_ALWAYS_INLINE void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
                             header_changes& changes) noexcept {
     std::uint8_t* const bytes = detail::tcp_bytes(packet);
     if ((packet.tcp().flags & tcp_flag::ack) != 0)

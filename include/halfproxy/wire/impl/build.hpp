@@ -29,10 +29,8 @@ template <bool Back>
     origin.ip_version = l.ip_version;
     std::uint8_t const* const frame = packet.bytes().data();
     std::memcpy(origin.link.data(), frame, max_link_bytes);  // a TCP packet is longer in any case
-    if (Back && link == link_type::ethernet) {
-        std::memcpy(origin.link.data(), frame + 6, 6);
-        std::memcpy(origin.link.data() + 6, frame, 6);
-    }
+    if (Back && link == link_type::ethernet)
+        std::swap_ranges(origin.link.begin(), origin.link.begin() + 6, origin.link.begin() + 6);
     ipv6_bytes& from = Back ? origin.destination : origin.source;
     ipv6_bytes& to = Back ? origin.source : origin.destination;
     if (l.ip_version == 4) {
