@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The engine's cost per packet: established flows, a SYN flood, ACKs with and without a valid cookie, whole connections.
 //
-// Each iteration is one batch of 4096 frames, given to process() 64 at a time. What lies between batches is not timed: frames are built
+// Each iteration is one batch of 1024 frames, given to process() 64 at a time. What lies between batches is not timed: frames are built
 // (new segments, in order) or restored, and every verdict and rewritten number is checked. Both clocks are read twice per batch,
 // under 1 % of it. established/* runs spliced flows, every packet shifted: the dearest kind without address translation;
 // established_plain/* those whose SYN was let through.

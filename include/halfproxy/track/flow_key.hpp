@@ -56,16 +56,24 @@ class flow_key_hash {
 
     template <class Address>
     [[nodiscard]] std::uint64_t operator()(flow_key<Address> const& key) const noexcept {
-        std::uint64_t state = first_;
-        constexpr std::size_t words = sizeof(key) / 8;
-        std::uint64_t word[words];
-        std::memcpy(word, &key, sizeof(word));
-        for (std::size_t i = 0; i + 1 < words; i += 2) state = fold(word[i] ^ second_, word[i + 1] ^ state);
-        if constexpr (words % 2 != 0) state = fold(word[words - 1] ^ second_, state);
+        std::uint64_t const ports = std::uint64_t{key.tuple.source_port} | std::uint64_t{key.tuple.destination_port} << 16 |
+                                    std::uint64_t{key.zone} << 32 | std::uint64_t{key.protocol} << 48 |
+                                    std::uint64_t{key.reserved} << 56;
+        std::uint64_t state = fold(ports ^ second_, addresses(key.tuple) ^ first_);
         return fold(state, second_);
     }
 
   private:
+    [[nodiscard]] static std::uint64_t addresses(ipv4_tuple const& t) noexcept {
+        return std::uint64_t{t.source} << 32 | t.destination;
+    }
+    [[nodiscard]] std::uint64_t addresses(ipv6_tuple const& t) const noexcept {
+        std::uint64_t word[4];
+        std::memcpy(word, t.source.data(), 16);
+        std::memcpy(word + 2, t.destination.data(), 16);
+        return fold(fold(word[0] ^ second_, word[1] ^ first_) ^ word[2], word[3] ^ second_);
+    }
+
     /// Both halves of the 128-bit product.
     [[nodiscard]] static std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
         __extension__ using wide = unsigned __int128;

@@ -6,6 +6,7 @@
 #include <halfproxy/engine/engine.hpp>
 
 #include <algorithm>
+#include <new>
 
 namespace halfproxy {
 
@@ -120,7 +121,7 @@ template <class Address>
 template <engine_policies Policies>
 HALFPROXY_ALWAYS_INLINE void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
     packet& p = packets_[i];
-    p.view = parse(f.link, f.bytes(), f.wire_length);
+    ::new (static_cast<void*>(&p.view)) packet_view(parse(f.link, f.bytes(), f.wire_length));  // in place: no copy
     p.candidate = {};
     classify(p, f);
     if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) return;
