@@ -78,21 +78,14 @@ inline bool only_timestamps(byte_view options) noexcept {
 }
 
 inline void read_options(byte_view options, tcp_options& out) noexcept {
-    std::uint8_t const* const bytes = options.data();
-    std::size_t const size = options.size();
-    for (std::size_t at = 0; at < size && bytes[at] != tcp_option::end;) {
-        if (bytes[at] == tcp_option::no_operation) {
-            ++at;
-            continue;
-        }
-        std::size_t const length = at + 1 < size ? bytes[at + 1] : 0u;
-        bool const fits = length >= 2 && length <= size - at;
-        if (!fits || !read_option({bytes[at], static_cast<std::uint8_t>(at + 2), {bytes + at + 2, length - 2}}, out)) {
-            out.malformed = true;
-            return;
-        }
-        at += length;
+    tcp_option_cursor cursor(options);
+    tcp_option_view option;
+    while (cursor.next(option)) {
+        if (read_option(option, out)) continue;
+        out.malformed = true;
+        return;
     }
+    out.malformed = cursor.malformed();
 }
 
 /// MSS, SACK permitted, timestamps, NOP, window scale: the SYN of Linux, and of everything that answers it alike.
