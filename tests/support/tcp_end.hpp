@@ -97,19 +97,18 @@ struct end_point {
             }
             return probe;
         }
-        tcp_segment const s = data(next, random);
-        next += s.length();
-        highest = std::max(highest, next);
-        return s;
+        return data(next, random);
     }
 
+    /// From there on, which may be a retransmission that goes on with new data.
     [[nodiscard]] tcp_segment data(std::uint64_t from, split_mix64& random) {
-        if (from == fin_at()) {
-            return base(tcp_flag::fin | tcp_flag::ack, from);
-        }
-        std::uint64_t const limit = std::min({from + 1 + random.below(1460), fin_at(), std::max(edge, from + 1)});
         tcp_segment s = base(tcp_flag::ack, from);
-        s.payload_bytes = static_cast<std::uint32_t>(limit - from);
+        if (from == fin_at())
+            s.flags |= tcp_flag::fin;
+        else
+            s.payload_bytes = static_cast<std::uint32_t>(std::min({from + 1 + random.below(1460), fin_at(), std::max(edge, from + 1)}) - from);
+        next = std::max(next, from + s.length());
+        highest = std::max(highest, next);
         return s;
     }
 
