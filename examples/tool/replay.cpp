@@ -147,7 +147,7 @@ class replayer {
     void send(side port, frame const& f) { capture_of(port).write(f.bytes(), f.length + cut_bytes_, linktype_, now_); }
 
     void send_originated() {
-        for (outbox_frame const& f : outbox_.frames()) capture_of(f.exit).write(f.bytes(), f.length, linktype_, now_);
+        for (outbox_frame const& f : outbox_.frames()) capture_of(f.exit).write(f.bytes(), f.wire_length(), linktype_, now_);
         outbox_.clear();
     }
 

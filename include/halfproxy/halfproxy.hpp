@@ -5,6 +5,7 @@
 // clang-format off: layers stand in order of rank
 #include <halfproxy/core/bytes.hpp>               // byte_view, byte_span
 #include <halfproxy/core/frame.hpp>               // a frame, its side, link type, offloads and verdict
+#include <halfproxy/core/frame_pool.hpp>          // copies of frames that wait, in a fixed number of slots
 #include <halfproxy/core/inline.hpp>              // what the compiler must, or must not, inline
 #include <halfproxy/core/outbox.hpp>              // bounded room for packets the engine originates
 #include <halfproxy/core/random.hpp>              // a seeded generator; no system randomness

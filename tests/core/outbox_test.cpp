@@ -60,3 +60,22 @@ TEST_CASE("an outbox of no slots takes nothing") {
     CHECK(out.claim(side::inside) == nullptr);
     CHECK(out.frames().empty());
 }
+
+TEST_CASE("a lent frame stays where it is and keeps what its device said; a claimed slot after it is an ordinary one") {
+    outbox out(1);
+    std::array<std::uint8_t, 300> bytes{7};
+    frame held{.data = bytes.data(), .length = 300, .capacity = 300, .wire_length = 400};
+    held.offload.checksum = checksum_state::partial;
+    REQUIRE(out.lend(side::inside, held));
+    CHECK(!out.lend(side::inside, held));
+    CHECK(out.frames()[0].bytes().data() == bytes.data());
+    CHECK(out.frames()[0].bytes().size() == 300);
+    CHECK(out.frames()[0].wire_length() == 400);
+    CHECK(out.frames()[0].offload().checksum == checksum_state::partial);
+    out.clear();
+    REQUIRE(out.push(side::inside, byte_view(bytes).first(1)));
+    CHECK(out.frames()[0].bytes().size() == 1);
+    CHECK(out.frames()[0].bytes().data() != bytes.data());
+    CHECK(out.frames()[0].wire_length() == 1);
+    CHECK(out.frames()[0].offload().checksum == checksum_state::unknown);
+}

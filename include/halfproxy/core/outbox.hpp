@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Where the engine puts packets it must originate: a fixed number of small frames, each for one port.
+// Where the engine puts packets it must originate, and frames it has held: a fixed number, each for one port.
 #pragma once
 
 #include <halfproxy/core/bytes.hpp>
@@ -17,7 +17,8 @@ namespace halfproxy {
 /// Room of one originated packet: link header with four VLAN tags (30), IPv6 (40), TCP with all options (60).
 inline constexpr std::size_t outbox_frame_bytes = 136;
 
-/// At most this many packets are originated for one received packet (a challenge or an ACK, and a RST).
+/// At most this many packets are originated for one received packet (a challenge or an ACK, and a RST). Frames that were held leave
+/// besides, as far as there is room; the others later.
 inline constexpr std::size_t outbox_per_packet = 2;
 
 /// At most this many packets leave in one call of engine::advance() (retransmitted SYNs, RSTs).
@@ -25,10 +26,13 @@ inline constexpr std::size_t outbox_per_advance = 256;
 
 struct outbox_frame {
     std::array<std::uint8_t, outbox_frame_bytes> data;
-    std::uint16_t length;
+    std::uint32_t length;
     side exit;  ///< the port it leaves through
+    frame const* lent = nullptr;  ///< a frame that was held: its bytes stay where they are, and `data` is not used
 
-    [[nodiscard]] byte_view bytes() const noexcept { return {data.data(), length}; }
+    [[nodiscard]] byte_view bytes() const noexcept { return lent != nullptr ? byte_view(lent->bytes()) : byte_view(data.data(), length); }
+    [[nodiscard]] std::uint32_t wire_length() const noexcept { return lent != nullptr ? lent->wire_length : length; }
+    [[nodiscard]] offload_info offload() const noexcept { return lent != nullptr ? lent->offload : offload_info{}; }
 };
 
 /// Bounded; allocates once, in its constructor. The caller sends what is in it after each process() or
@@ -43,6 +47,7 @@ class outbox {
         outbox_frame* slot = &slots_[used_++];
         slot->length = 0;
         slot->exit = exit;
+        slot->lent = nullptr;
         return slot;
     }
 
@@ -52,7 +57,16 @@ class outbox {
         outbox_frame* slot = claim(exit);
         if (slot == nullptr) return false;
         std::memcpy(slot->data.data(), bytes.data(), bytes.size());
-        slot->length = static_cast<std::uint16_t>(bytes.size());
+        slot->length = static_cast<std::uint32_t>(bytes.size());
+        return true;
+    }
+
+    /// Takes a frame without copying it: it must stay as it is until clear(). False when no slot is free.
+    bool lend(side exit, frame const& held) noexcept {
+        outbox_frame* slot = claim(exit);
+        if (slot == nullptr) return false;
+        slot->length = held.length;
+        slot->lent = &held;
         return true;
     }
 

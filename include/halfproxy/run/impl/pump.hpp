@@ -54,7 +54,7 @@ template <packet_io Io, packet_engine Engine, packet_io InsideIo>
 void pump<Io, Engine, InsideIo>::send_originated() noexcept {
     for (outbox_frame const& f : outbox_.frames()) {
         batch& frames = batches_[index(f.exit)];
-        frames.add(f.bytes(), {});
+        frames.add(f.bytes(), f.offload());
         if (frames.count == frames.frames.size()) flush(f.exit, frames);
     }
     flush(side::outside, batches_[index(side::outside)]);
