@@ -3,12 +3,15 @@
 
 banner-server PORT                  speaks first, then echoes one line, on TCP over IPv4 and IPv6
 banner-client ADDRESS PORT COUNT    expects just that, COUNT times
+direct-client ADDRESS DIRECT PORT COUNT   the banner through the proxy within 2 ms of the banner past it, at the median
+reset-client ADDRESS PORT LEAST MOST      expects a RST so many seconds after its SYN
 echo-server PORT                    echoes datagrams, IPv4 and IPv6
 echo-client ADDRESS PORT COUNT SIZE expects its datagrams back
 """
 import os
 import socket
 import sys
+import time
 
 BANNER = b"220 server speaks first\r\n"
 TIMEOUT_S = 10
@@ -51,6 +54,41 @@ def banner_client(address, port, count):
     print(f"{count} connections")
 
 
+def banner_seconds(address, port):
+    begin = time.monotonic()
+    with socket.create_connection((address, int(port)), TIMEOUT_S) as peer:
+        if peer.makefile("rb").readline() != BANNER:
+            sys.exit(f"no banner from {address}")
+        took = time.monotonic() - begin
+        peer.sendall(b"\r\n")
+    return took
+
+
+def direct_client(address, direct, port, count):
+    """In turns, so that whatever else the machine does slows both."""
+    taken = {address: [], direct: []}
+    for _ in range(int(count)):
+        for where, seconds in taken.items():
+            seconds.append(banner_seconds(where, port))
+    through, past = (sorted(seconds)[len(seconds) // 2] * 1000 for seconds in taken.values())
+    print(f"banner of {address} after {through:.2f} ms (median of {count}), past the proxy after {past:.2f} ms")
+    if through - past > 2:
+        sys.exit(f"the proxy adds {through - past:.2f} ms")
+
+
+def reset_client(address, port, least, most):
+    begin = time.monotonic()
+    try:
+        with socket.create_connection((address, int(port)), 2 * float(most)) as peer:
+            peer.settimeout(2 * float(most))
+            sys.exit(f"{address} said {peer.recv(100)}")
+    except ConnectionError as problem:
+        took = time.monotonic() - begin
+        print(f"{address} port {port}: {problem} after {took * 1000:.1f} ms")
+        if not float(least) <= took <= float(most):
+            sys.exit(f"not within {least} to {most} s")
+
+
 def echo_server(port):
     sock = listen(socket.SOCK_DGRAM, int(port))
     while True:
@@ -73,6 +111,7 @@ def echo_client(address, port, count, size):
 
 def main():
     commands = {"banner-server": banner_server, "banner-client": banner_client,
+                "direct-client": direct_client, "reset-client": reset_client,
                 "echo-server": echo_server, "echo-client": echo_client}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
