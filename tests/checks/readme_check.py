@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""The README's snippets are the files they name, its table of drop reasons is the enum's, and the program takes its
+"""The README's snippets are the files they name, its tables are made from the sources that decide, and the program takes its
 configuration. `--write` writes the first two."""
 import os, re, subprocess, sys
 
@@ -22,6 +22,30 @@ def drop_reasons():
     return '\n'.join(lines) + '\n'
 
 
+def macro_rows(text, macro, columns):
+    """The arguments of X(...) in a list macro, string literals without their quotes."""
+    body = text.split(f'#define {macro}(X)', 1)[1].split('\n\n', 1)[0].replace('\\\n', ' ')
+    argument = r'\s*(?:"([^"]*)"|(\w+))\s*'
+    rows = [[a or b for a, b in re.findall(argument, row)] for row in re.findall(r'X\(((?:[^"()]|"[^"]*")*)\)', body)]
+    assert rows and all(len(row) == columns for row in rows), f'{macro} is not what was expected'
+    return rows
+
+
+def bad_input():
+    """What becomes of packets that should not be: the cases of the test that feeds them."""
+    text = read('tests/wire/bad_input_cases.hpp')
+    rows = [row[2:] for row in macro_rows(text, 'HALFPROXY_BAD_INPUT', 7)]
+    rows += [row[1:] for row in macro_rows(text, 'HALFPROXY_BAD_FLAGS', 6)]
+    lines = ['| packet | opens a flow? | on its flow | why |', '|---|---|---|---|']
+    for what, off, challenged, established, why in rows:
+        first = f'`{off}`' if off == challenged else f'`{off}`, challenged `{challenged}`'
+        lines.append(f'| {what} | {first} | {f"`{established}`" if established else ""} | {why} |')
+    return '\n'.join(lines) + '\n'
+
+
+TABLES = {'drop reasons': drop_reasons, 'bad input': bad_input}
+
+
 def filled(text):
     def file_block(match):
         fence = match.group(3)
@@ -29,9 +53,10 @@ def filled(text):
         return f'<!-- {match.group(1)} {match.group(2)} -->\n```{fence}\n{shown}```\n<!-- end -->'
 
     text, files = re.subn(r'<!-- (snippet|output) (\S+) -->\n```(\w*)\n.*?```\n<!-- end -->', file_block, text, flags=re.S)
-    text, tables = re.subn(r'<!-- drop reasons -->\n.*?<!-- end -->',
-                           lambda _: f'<!-- drop reasons -->\n{drop_reasons()}<!-- end -->', text, flags=re.S)
-    assert files >= 2 and tables == 1, 'a marker is missing'
+    assert files >= 2, 'a marker is missing'
+    for name, table in TABLES.items():
+        text, found = re.subn(f'<!-- {name} -->\n.*?<!-- end -->', lambda _: f'<!-- {name} -->\n{table()}<!-- end -->', text, flags=re.S)
+        assert found == 1, f'there is no place for the table of {name}'
     return text
 
 

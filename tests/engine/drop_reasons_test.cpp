@@ -82,6 +82,12 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::fragment_malformed] = [] { ip4 ip; ip.fragment = 1; return alone(ethernet(encode(ip, zeros(64)))); };
     s[drop_reason::ip_destination] = [] { endpoints e; e.server4 = 0xe0000001; return tcp_alone(syn_of({.isn = 5}), guarded(guard_mode::off), e); };
     s[drop_reason::ip_source] = [] { endpoints e; e.client4 = 0xe0000001; return tcp_alone(syn_of({.isn = 5}), guarded(guard_mode::off), e); };
+    s[drop_reason::ip_hops] = [] { ip4 ip; ip.time_to_live = 0; return alone(ethernet(tcp_packet(ip, {}))); };
+    s[drop_reason::udp_port_zero] = [] {
+        byte_string frame = ethernet(udp_packet(ip4{}, filled(8)));
+        put16(frame, 14 + 20 + 2, 0);
+        return alone(frame);
+    };
     s[drop_reason::fragment_denied] = [] {
         engine_config c = guarded(guard_mode::off);
         c.normalize.fragments = fragment_policy::drop;

@@ -32,7 +32,8 @@ enum class verdict : std::uint8_t {
     X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
     X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
     X(ip_source, "the source is no unicast address, or equals the destination (land)")                   \
-    X(ip_destination, "TCP to a multicast or broadcast address")                                        \
+    X(ip_destination, "to where nobody is, or TCP to a multicast or broadcast address")                  \
+    X(ip_hops, "TTL or hop limit 0 on a flow's first packet")                                            \
     X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
     X(fragment_malformed, "an offset, length or rest of 8 bytes no fragment has, or TCP flags in a later one (RFC 3128)") \
     /* malformed transport */                                                                            \
@@ -41,6 +42,7 @@ enum class verdict : std::uint8_t {
     X(tcp_options, "a TCP option with an impossible length")                                             \
     X(tcp_flags, "a combination of TCP flags no stack sends")                                            \
     X(tcp_port_zero, "TCP port 0")                                                                       \
+    X(udp_port_zero, "UDP to port 0")                                                                    \
     X(udp_length, "the UDP length is under 8 or beyond the datagram")                                    \
     X(icmp_truncated, "the datagram ends inside the ICMP header")                                        \
     X(l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                                             \

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/engine/impl/new_flow_checks.hpp>
 
 namespace halfproxy {
 
@@ -29,7 +30,10 @@ typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame&
         from = static_cast<direction>(found.direction());
         if (flow_of->arrival(from) != f.arrival) return drop(drop_reason::wrong_side);
     } else {
+        drop_reason const refusal = detail::refusal_of(p.view, key.protocol, key.tuple);
+        if (refusal != drop_reason::none) return drop(refusal);
         if (is_fast(key)) return forwarded;
+        if (!checksums_good(p, f)) return drop(drop_reason::l4_checksum);
         if (detail::is_icmp_reply(p.view)) return drop(drop_reason::no_flow);
         if (rule_for(key) != rule_action::allow) return drop(drop_reason::rule_denied);
         admission const wish =

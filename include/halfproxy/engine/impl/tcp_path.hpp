@@ -4,27 +4,13 @@
 
 #include <halfproxy/core/inline.hpp>
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/engine/impl/new_flow_checks.hpp>
 
 namespace halfproxy {
 
 namespace detail {
 
 inline constexpr std::uint8_t deciding_flags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst | tcp_flag::ack;
-
-/// Class D and above, broadcast included: TCP has one receiver (RFC 9293 section 3.9.2.3).
-[[nodiscard]] inline bool is_multicast(std::uint32_t address) noexcept { return address >> 28 >= 0xe; }
-[[nodiscard]] inline bool is_multicast(ipv6_bytes const& address) noexcept { return address[0] == 0xff; }
-
-/// Sources from which no connection can come: not unicast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7), or the destination itself.
-[[nodiscard]] inline bool impossible_source(ipv4_tuple const& t) noexcept {
-    bool const land = t.source == t.destination && t.source_port == t.destination_port;
-    return land || is_multicast(t.source) || t.source >> 24 == 0;
-}
-
-[[nodiscard]] inline bool impossible_source(ipv6_tuple const& t) noexcept {
-    bool const land = t.source == t.destination && t.source_port == t.destination_port;
-    return land || is_multicast(t.source) || t.source == ipv6_bytes{};
-}
 
 template <class Address>
 void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
@@ -140,8 +126,8 @@ template <tcp_checks Checks, class Address>
     std::uint8_t const flags = t.p.view.tcp().flags;
     if (!valid_tcp_flags(flags)) return drop(drop_reason::tcp_flags);
     if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);
-    if (detail::impossible_source(key.tuple)) return drop(drop_reason::ip_source);
-    if (detail::is_multicast(key.tuple.destination)) return drop(drop_reason::ip_destination);
+    drop_reason const refusal = detail::refusal_of(t.p.view, ip_protocol::tcp, key.tuple);
+    if (refusal != drop_reason::none) return drop(refusal);
     if (is_fast(key)) return forwarded;
     switch (flags & detail::deciding_flags) {
         case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
