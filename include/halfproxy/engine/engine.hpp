@@ -175,7 +175,8 @@ class engine {
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
-    [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment const& s) const noexcept;
+    [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment const& s,
+                                           direction from = direction::from_client) const noexcept;
     template <class Address>
     [[nodiscard]] bool replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
                                           tcp_segment const& segment) noexcept;
@@ -234,6 +235,8 @@ class engine {
     void make_room() noexcept;
     template <class Address>
     void arm(flow<Address>& f, timeout_ms timeout) noexcept;
+    template <class Address>
+    [[nodiscard]] stamp_ms ask_again(flow<Address> const& f, stamp_ms deadline) const noexcept;
     template <class Address>
     [[nodiscard]] timeout_ms timeout_of_flow(flow<Address> const& f) const noexcept;
     template <class Address>

@@ -110,12 +110,22 @@ void engine<Policies>::make_room() noexcept {
     close_flow<Address>(victim);
 }
 
+/// What shortens a timeout (a closed window, retransmissions) is noted in the flow alone, not in the wheel. So the wheel asks at least
+/// as often as the shortest such timeout: then none ends late, and the path of packets knows nothing of it.
+template <engine_policies Policies>
+template <class Address>
+stamp_ms engine<Policies>::ask_again(flow<Address> const& f, stamp_ms deadline) const noexcept {
+    if (f.protocol != ip_protocol::tcp) return deadline;
+    stamp_ms const shortened = stamp_ + std::min({config_.timeouts.unacknowledged, config_.timeouts.retransmitting, detail::farthest_deadline});
+    return shortened - deadline < 0 ? shortened : deadline;
+}
+
 template <engine_policies Policies>
 template <class Address>
 void engine<Policies>::arm(flow<Address>& f, timeout_ms timeout) noexcept {
     flow_store<Address>& s = store<Address>();
     auto const number = static_cast<std::uint32_t>(&f - s.table.records());
-    s.wheel.arm(number, stamp_ + std::min(timeout, detail::farthest_deadline));
+    s.wheel.arm(number, ask_again(f, stamp_ + std::min(timeout, detail::farthest_deadline)));
 }
 
 template <engine_policies Policies>
@@ -138,7 +148,8 @@ std::optional<stamp_ms> engine<Policies>::on_timer(std::uint32_t number, outbox&
     if (f.phase() == flow_phase::connecting) return retry_connecting<Address>(number, out);
     timeout_ms const timeout = timeout_of_flow(f);
     stamp_ms const deadline = f.last_seen + timeout;
-    if (timeout == detail::farthest_deadline || deadline - stamp_ > 0) return deadline - stamp_ > 0 ? deadline : stamp_ + timeout;
+    if (deadline - stamp_ > 0) return ask_again(f, deadline);
+    if (timeout == detail::farthest_deadline) return ask_again(f, stamp_ + timeout);
     close_flow<Address>(number);
     return std::nullopt;
 }

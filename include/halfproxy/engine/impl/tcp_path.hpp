@@ -50,7 +50,7 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     if (is_closing(f.tcp.state) && from == direction::from_client && replaced_by_cookie(t, key, found, segment))
         return tcp_without_flow<Checks>(t, key);
     if (f.phase() == flow_phase::spliced && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
-        if (!answers_new_syn(f.tcp, from, segment.ack)) return repeat_ack(t, f);
+        if (!answers_new_syn(f.tcp, from, segment.ack) || repeats_old_numbers(f, segment, from)) return repeat_ack(t, f);
         f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
         f.shift = {};
     }
@@ -184,14 +184,14 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     return forwarded;
 }
 
-/// Whether a client's segment lies within what this flow has carried: then it is a late copy, whatever cookie it repeats.
+/// Whether a segment lies within what this flow has carried: then it is a late copy, whatever cookie or SYN it repeats.
 template <engine_policies Policies>
 template <class Address>
-bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment const& s) const noexcept {
+bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment const& s, direction from) const noexcept {
     auto const sent_before = [&f](direction d, seq_num at) {
         return static_cast<std::uint32_t>(f.tcp.side[index(d)].end - at) <= f.bytes[index(d)] + 1;  // bytes hold headers besides; SYNs are not counted
     };
-    return sent_before(direction::from_client, s.seq) && sent_before(direction::from_server, s.ack);
+    return sent_before(from, s.seq) && sent_before(reverse(from), s.ack);
 }
 
 /// On a flow that is over, an ACK with other numbers may be a new incarnation's cookie. True when it is, and the old

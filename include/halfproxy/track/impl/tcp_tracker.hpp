@@ -104,6 +104,19 @@ inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s
     if (s.sack_permitted) c.last |= last_segment::syn_sack;
 }
 
+/// A side's SYN again, perhaps without the data of the first (RFC 7413 section 4.1.3); or a new incarnation. Unanswered, its
+/// numbers are the ones to go by; answered, the next SYN-ACK tells.
+inline void repeat_or_restart(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side& side = c.side[index(from)];
+    if (c.state != tcp_state::syn_sent) {
+        if (s.end() != side.end) remember_syn(c, from, s);
+    } else if (s.seq + 1 == side.max_end) {
+        side.end = later(side.end, s.end());
+    } else {
+        start_side(c, from, s);
+    }
+}
+
 [[nodiscard]] HALFPROXY_RARE track_result track_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     switch (c.state) {
         case tcp_state::syn_sent:
@@ -114,8 +127,7 @@ inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s
                 c.state = tcp_state::simultaneous;
                 return accepted;
             }
-            // A new incarnation before the server answered: its numbers are the ones to go by.
-            if (c.state == tcp_state::syn_sent && s.end() != c.side[index(from)].end) start_side(c, from, s);
+            repeat_or_restart(c, from, s);
             return passed;
         case tcp_state::time_wait:
         case tcp_state::closed: return {track_outcome::reopen, drop_reason::none};
@@ -213,9 +225,9 @@ template <class Checks>
     tcp_side const& client = c.side[index(direction::from_client)];
     bool valid;
     if (from == direction::from_server)
-        valid = s.has(tcp_flag::ack) && s.ack == client.end;
+        valid = s.has(tcp_flag::ack) && s.ack.at_or_after(client.max_end) && s.ack.at_or_before(client.end);
     else
-        valid = s.seq == client.end || s.seq == client.end - 1;
+        valid = s.seq.at_or_after(client.max_end - 1) && s.seq.at_or_before(client.end);
     if (valid) {
         c.state = tcp_state::closed;
         return accepted;
@@ -305,7 +317,7 @@ HALFPROXY_ALWAYS_INLINE void advance(tcp_connection& c, direction from, tcp_segm
 
 /// FINs and their acknowledgments. An ACK ends LAST_ACK only when it covers the FIN: a challenge ACK does not.
 HALFPROXY_ALWAYS_INLINE void advance_state(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    if (s.has(tcp_flag::fin)) c.marks[index(from)] |= tcp_mark::fin;
+    if (s.has(tcp_flag::fin) && s.end() == c.side[index(from)].end) c.marks[index(from)] |= tcp_mark::fin;  // below, it is an old one
     if (c.state == tcp_state::established && !s.has(tcp_flag::fin)) [[likely]]
         return;
     bool const both_seen = (c.marks[0] & c.marks[1] & tcp_mark::seen) != 0;
@@ -408,7 +420,8 @@ inline timeout_ms timeout_of(tcp_connection const& c, flow_timeouts const& t) no
         case tcp_state::time_wait: return t.time_wait;
         case tcp_state::closed: return t.closed;
     }
-    if (c.repeats >= 3 || c.last_window == 0) base = std::min(base, t.retransmitting);
+    bool const told = (c.last & last_segment::syn) == 0;  // not by a SYN that was let through, which anybody may send
+    if (told && (c.repeats >= 3 || c.last_window == 0)) base = std::min(base, t.retransmitting);
     if (((c.marks[0] | c.marks[1]) & tcp_mark::overshot) != 0) base = std::min(base, t.unacknowledged);
     bool const one_sided = (c.marks[0] & c.marks[1] & tcp_mark::seen) == 0;
     return one_sided ? std::min(base, t.unacknowledged) : base;
