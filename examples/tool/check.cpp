@@ -3,6 +3,7 @@
 #include "commands.hpp"
 #include "tool_config.hpp"
 
+#include <halfproxy/admit/exemption.hpp>
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
 
@@ -17,9 +18,12 @@ namespace {
 constexpr std::size_t index_bytes_per_flow = 24;
 
 /// Computed, not measured: a configuration may be checked on a machine that has no such memory.
-std::size_t engine_bytes(limits_config const& limits) {
+std::size_t engine_bytes(engine_config const& config) {
+    limits_config const& limits = config.limits;
+    std::uint32_t const exempt = config.guard.mode == guard_mode::off || config.guard.exempt_time() == 0 ? 0 : config.guard.exempt_sources;
     return limits.flows_v4 * (sizeof(ipv4_flow) + index_bytes_per_flow) +
-           limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake);
+           limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake) +
+           guard::memory_bytes(config.guard) + exemption_table::memory_bytes(exempt);
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
@@ -30,7 +34,7 @@ int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
     std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine.limits)), mebibytes(rings), config_text(config));
+               mebibytes(engine_bytes(config.engine)), mebibytes(rings), config_text(config));
     return exit_code::success;
 }
 

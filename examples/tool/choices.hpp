@@ -34,6 +34,17 @@ constexpr auto choices_of(guard_mode) {
                                               {"always", guard_mode::always},
                                               {"monitor", guard_mode::monitor}});
 }
+constexpr auto choices_of(guard_method) {
+    return std::to_array<choice<guard_method>>(
+        {{"splice", guard_method::splice}, {"challenge_reset", guard_method::challenge_reset}});
+}
+constexpr auto choices_of(reset_by) {
+    return std::to_array<choice<reset_by>>({{"client", reset_by::client}, {"proxy", reset_by::proxy}});
+}
+constexpr auto choices_of(guarded_sides) {
+    return std::to_array<choice<guarded_sides>>(
+        {{"outside", guarded_sides::outside}, {"inside", guarded_sides::inside}, {"both", guarded_sides::both}});
+}
 constexpr auto choices_of(timeout_preset) {
     return std::to_array<choice<timeout_preset>>(
         {{"firewall", timeout_preset::firewall}, {"adc", timeout_preset::adc}});

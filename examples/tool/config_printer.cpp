@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,15 @@ class config_printer {
     void seconds(std::string_view key, timeout_ms value, std::uint32_t, std::uint32_t) {
         line(key, seconds_text(value));
     }
+    void seconds(std::string_view key, std::optional<timeout_ms> const&, timeout_ms effective, std::uint32_t, std::uint32_t) {
+        line(key, seconds_text(effective));
+    }
+    void mark(std::string_view key, std::uint32_t value, std::uint32_t) {
+        line(key, value == no_mark ? "\"never\"" : std::to_string(value));
+    }
+    void expected_connections(std::string_view key, guard_config const& guard) {
+        line(key, std::to_string(guard.expected_connections_per_s));
+    }
     void timeout(std::string_view key, timeout_ms value) {
         line(key, value == never ? "\"never\"" : seconds_text(value));
     }
@@ -72,8 +82,11 @@ class config_printer {
 
     template <class Describe>
     void section(std::string_view key, Describe describe) {
-        text_ += fmt::format("\n[{}]\n", key);
+        std::string const around = path_;
+        path_ += path_.empty() ? std::string(key) : fmt::format(".{}", key);
+        text_ += fmt::format("\n[{}]\n", path_);
         describe(*this);
+        path_ = around;
     }
     template <class Item, class Describe>
     void tables(std::string_view key, std::vector<Item>& items, Describe describe) {
@@ -91,6 +104,7 @@ class config_printer {
     }
 
     std::string text_{};
+    std::string path_{};  ///< of the table being written
 };
 
 }  // namespace

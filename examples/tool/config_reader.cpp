@@ -108,6 +108,28 @@ void config_reader::seconds(std::string_view key, timeout_ms& out, std::uint32_t
     out = static_cast<timeout_ms>(std::llround(value * 1000));
 }
 
+void config_reader::seconds(std::string_view key, std::optional<timeout_ms>& out, timeout_ms, std::uint32_t least,
+                            std::uint32_t most) {
+    timeout_ms given = 0;
+    seconds(key, given, least, most);
+    if (table_.contains(key)) out = given;
+}
+
+void config_reader::mark(std::string_view key, std::uint32_t& out, std::uint32_t least) {
+    toml::node const* const node = find(key);
+    if (node == nullptr) return;
+    bool const never_reached = node->value<std::string>() == "never";
+    if (node->is_string() && !never_reached)
+        fail(key, fmt::format("must be a number or \"never\", not {}", text_of(*node)));
+    out = never_reached ? no_mark : static_cast<std::uint32_t>(integer(key, *node, least, 1'000'000'000));
+}
+
+void config_reader::expected_connections(std::string_view key, guard_config& guard) {
+    number(key, guard.expected_connections_per_s, 1, 100'000'000);
+    guard.marks = guard_marks::for_rate(guard.expected_connections_per_s);
+    guard.service_marks = guard_marks::for_rate(guard.expected_connections_per_s / 2);
+}
+
 void config_reader::timeout(std::string_view key, timeout_ms& out) {
     toml::node const* const node = find(key);
     if (node != nullptr && node->value<std::string>() == "never") {

@@ -10,6 +10,7 @@
 #include <toml++/toml.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,10 @@ class config_reader {
     void flag(std::string_view key, bool& out);
     void text(std::string_view key, std::string& out);
     void seconds(std::string_view key, timeout_ms& out, std::uint32_t least, std::uint32_t most);
+    void seconds(std::string_view key, std::optional<timeout_ms>& out, timeout_ms unset, std::uint32_t least, std::uint32_t most);
     void timeout(std::string_view key, timeout_ms& out);  ///< seconds, or "never"
+    void mark(std::string_view key, std::uint32_t& out, std::uint32_t least);  ///< a number, or "never"
+    void expected_connections(std::string_view key, guard_config& guard);      ///< the marks follow from it
     void prefix(std::string_view key, ip_prefix& out);
     void prefixes(std::string_view key, std::vector<ip_prefix>& out);
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);

@@ -9,7 +9,7 @@
 
 namespace halfproxy::tool {
 
-/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, prefix, prefixes, protocol, ports; and
+/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, prefix, prefixes, protocol, ports; and
 /// section, tables, unavailable and require. See config_reader and config_printer.
 
 template <class Visitor>
@@ -42,22 +42,55 @@ void describe_promise(Visitor& v, backend_promise& promise) {
 }
 
 template <class Visitor>
+void describe_marks(Visitor& v, guard_marks& marks) {
+    v.mark("half_open_on", marks.half_open_on, 1);
+    v.mark("half_open_off", marks.half_open_off, 0);
+    v.require(marks.half_open_off <= marks.half_open_on, "half_open_off", "must be at most half_open_on");
+    v.mark("half_open_max", marks.half_open_max, 1);
+    v.require(marks.half_open_max >= marks.half_open_on, "half_open_max", "must be at least half_open_on");
+    v.mark("syn_rate_on", marks.syn_rate_on, 1);
+    v.mark("syn_rate_off", marks.syn_rate_off, 0);
+    v.require(marks.syn_rate_off <= marks.syn_rate_on, "syn_rate_off", "must be at most syn_rate_on");
+    v.mark("syn_rate_max", marks.syn_rate_max, 1);
+    v.require(marks.syn_rate_max >= marks.syn_rate_on, "syn_rate_max", "must be at least syn_rate_on");
+}
+
+/// After every other key of [guard]: in TOML what follows a table's head belongs to that table.
+template <class Visitor>
+void describe_scopes(Visitor& v, guard_config& guard) {
+    v.section("outside", [&](auto& s) { describe_marks(s, guard.side_marks[0]); });
+    v.section("inside", [&](auto& s) { describe_marks(s, guard.side_marks[1]); });
+    v.section("service", [&](auto& s) {
+        s.number("buckets", guard.services, 0, 1u << 20);
+        describe_marks(s, guard.service_marks);
+    });
+}
+
+template <class Visitor>
 void describe_guard(Visitor& v, tool_config& config) {
     guard_config& guard = config.engine.guard;
     v.choice("mode", guard.mode);
-    v.number("half_open_on", guard.half_open_on, 1, 1'000'000'000);
-    v.number("half_open_off", guard.half_open_off, 0, 1'000'000'000);
-    v.require(guard.half_open_off <= guard.half_open_on, "half_open_off", "must be at most half_open_on");
+    v.choice("method", guard.method);
+    v.choice("reset_by", guard.reset_by);
+    v.choice("sides", guard.sides);
+    v.expected_connections("expected_connections_per_s", guard);
+    describe_marks(v, guard.marks);
+    v.number("syn_rate_slot_ms", guard.smoothing.slot, 1, 10'000);
+    v.number("syn_rate_slots", guard.smoothing.slots, 1, 1'000);
+    v.seconds("unanswered_s", guard.unanswered, 0, 3'600);
     v.seconds("min_active_s", guard.min_active, 0, 86'400);
     v.seconds("grace_s", guard.grace, 0, 86'400);
     v.seconds("rotate_s", guard.key_rotation, 1, 3'600);
     v.secret(config);
     v.prefixes("allow", guard.allow);
+    v.seconds("exempt_s", guard.exempt, guard.exempt_time(), 0, 86'400);
+    v.require(guard.method == guard_method::splice || guard.exempt_time() != 0, "exempt_s",
+              "must be more than 0 with method = \"challenge_reset\": nobody could ever connect");
+    v.number("exempt_sources", guard.exempt_sources, 1, 1u << 26);
     describe_promise(v, config.engine.promise);
     v.seconds("server_retry_s", config.engine.server_syn.first_retry, 1, 60);
     v.number("server_retries", config.engine.server_syn.retries, 0, 10);
-    v.unavailable("method");
-    v.unavailable("exempt_s");
+    describe_scopes(v, guard);
 }
 
 template <class Visitor>

@@ -29,6 +29,16 @@ std::string_view state_name(guard_state state) {
     return "";
 }
 
+json transitions_json(run_report const& r) {
+    constexpr std::array<std::string_view, guard_scope_count> scopes{"global", "side", "service"};
+    json out = json::object();
+    for (std::size_t scope = 0; scope < guard_scope_count; ++scope)
+        for (guard_state const into : {guard_state::active, guard_state::grace, guard_state::ready})
+            out[std::string{scopes[scope]}][std::string{state_name(into)}] =
+                r.guard_transitions[scope][static_cast<std::size_t>(into)];
+    return out;
+}
+
 json by_reason(std::array<std::uint64_t, drop_reason_count> const& counts) {
     json out = json::object();
     for (std::size_t i = 1; i < counts.size(); ++i) out[std::string{drop_reason_texts[i].name}] = counts[i];
@@ -46,6 +56,8 @@ json counters_json(engine_counters const& c) {
             {"cookies_valid", c.cookies_valid},
             {"cookies_invalid", c.cookies_invalid},
             {"challenges_spared", c.challenges_spared},
+            {"drops_spared", c.drops_spared},
+            {"syns_exempt", c.syns_exempt},
             {"handshakes_completed", c.handshakes_completed},
             {"handshakes_refused", c.handshakes_refused},
             {"handshakes_timed_out", c.handshakes_timed_out},
@@ -103,6 +115,7 @@ std::string json_text(run_report const& r) {
               {{"now", r.flows_now}, {"peak", r.flows_peak}, {"opened", c.flows_opened}, {"closed", c.flows_closed}}},
              {"packets", packets_json(c)},
              {"guard", {{"state", std::string{state_name(r.guard)}}, {"activations", r.guard_activations}}},
+             {"guard_transitions", transitions_json(r)},
              {"memory",
               {{"configured_bytes", r.configured_bytes},
                {"rss_at_start_bytes", r.rss_at_start_bytes},

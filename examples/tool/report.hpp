@@ -5,6 +5,7 @@
 #include <halfproxy/admit/guard.hpp>
 #include <halfproxy/engine/counters.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -40,7 +41,8 @@ struct run_report {
     std::uint32_t flows_now = 0;
     std::uint32_t flows_peak = 0;
     guard_state guard = guard_state::ready;
-    std::uint32_t guard_activations = 0;
+    std::uint64_t guard_activations = 0;
+    std::array<std::array<std::uint64_t, guard_state_count>, guard_scope_count> guard_transitions{};  ///< by scope, into state
     std::size_t configured_bytes = 0;  ///< engine and rings: fixed at start
     std::size_t rss_at_start_bytes = 0;
     std::size_t rss_bytes = 0;
@@ -55,6 +57,7 @@ struct run_report {
         flows_peak = engine.flows_peak();
         guard = engine.guard_status().state();
         guard_activations = engine.guard_status().activations();
+        guard_transitions = engine.guard_status().transitions();
     }
 };
 

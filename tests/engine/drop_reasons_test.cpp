@@ -106,6 +106,11 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::rule_denied] = [] { return tcp_alone(syn_of({.isn = 5}), with_rule(rule_action::deny)); };
     s[drop_reason::policy_denied] = [] { line l(guarded()); l.proxy().drain(); return l.client_sends(syn_of({.isn = 5})).reason; };
     s[drop_reason::wrong_side] = [syn] { line l(guarded(guard_mode::off)); l.sends(side::outside, syn); return l.sends(side::inside, syn).reason; };
+    s[drop_reason::guard_overload] = [] {
+        engine_config c = guarded();
+        c.guard.marks.syn_rate_on = c.guard.marks.syn_rate_max = 0;
+        return tcp_alone(syn_of({.isn = 5}), c);
+    };
     s[drop_reason::no_flow] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}); };
     s[drop_reason::cookie_invalid] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}, guarded()); };
     s[drop_reason::table_full] = [] { engine_config c = guarded(guard_mode::off); c.limits.flows_v4 = 0; return tcp_alone(syn_of({.isn = 5}), c); };

@@ -122,8 +122,8 @@ TEST_CASE("with the guard off a connection passes unchanged, both families") {
 
 TEST_CASE("the guard switches itself on and off, and cookies are honoured in grace") {
     engine_config config = guarded(guard_mode::automatic);
-    config.guard.half_open_on = 4;
-    config.guard.half_open_off = 2;
+    config.guard.marks.half_open_on = 4;
+    config.guard.marks.half_open_off = 2;
     config.guard.min_active = 10'000;
     config.guard.grace = 5'000;
     config.timeouts.syn_sent = 8'000;
@@ -153,7 +153,7 @@ TEST_CASE("the guard switches itself on and off, and cookies are honoured in gra
 
 TEST_CASE("monitor counts each SYN it would have challenged once and lets it through, a reopened tuple's too") {
     engine_config config = guarded(guard_mode::monitor);
-    config.guard.half_open_on = 0;
+    config.guard.marks.half_open_on = 0;
     line l(config);
     hands h{l};
     establish(l, h);
@@ -746,8 +746,8 @@ TEST_CASE("packet soup: every packet gets one verdict, nothing leaks, whatever t
             for (std::uint64_t seed = 1; seed <= 3; ++seed) {
                 engine_config config = guarded(mode);
                 config.limits = {.flows_v4 = 8, .flows_v6 = 8, .handshakes = 3};
-                config.guard.half_open_on = 3;
-                config.guard.half_open_off = 1;
+                config.guard.marks.half_open_on = 3;
+                config.guard.marks.half_open_off = 1;
                 config.tracking = {.strictness = checks, .pickup = seed == 2 ? pickup::any : pickup::syn_only};
                 config.normalize.verify_checksums = false;
                 config.server_syn.retries = 1;

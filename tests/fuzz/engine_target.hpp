@@ -45,8 +45,8 @@ class engine_play {
         unsigned const a = s.next(), b = s.next();
         engine_config c;
         c.guard.mode = static_cast<guard_mode>(a & 3u);
-        c.guard.half_open_on = 3;
-        c.guard.half_open_off = 1;
+        c.guard.marks.half_open_on = 3;
+        c.guard.marks.half_open_off = 1;
         c.tracking.strictness = static_cast<strictness>((a >> 2 & 3u) % 3);
         c.tracking.pickup = static_cast<pickup>((a >> 4 & 3u) % 3);
         c.normalize.malformed = static_cast<malformed_policy>(a >> 6 & 1u);

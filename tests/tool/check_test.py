@@ -18,13 +18,27 @@ ring_slots = 64
 spin_us = 0
 [guard]
 mode = "auto"
+method = "challenge_reset"
+reset_by = "proxy"
+sides = "both"
+expected_connections_per_s = 5000
 half_open_on = 100
 half_open_off = 10
+half_open_max = 200
+syn_rate_on = "never"
+unanswered_s = 1.5
+exempt_s = 60
 min_active_s = 0.25
 allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"]
 mss = 1400
 timestamps = false
 server_retries = 1
+[guard.inside]
+half_open_on = 50
+half_open_off = 40
+[guard.service]
+buckets = 64
+syn_rate_on = 30_000
 [tracking]
 strictness = "strict"
 pickup = "data_only"
@@ -67,7 +81,9 @@ class Check(ToolTest):
 
     def test_given_values_are_in_effect(self):
         lines = self.effective(EVERYTHING).splitlines()
-        for line in ['outside = "eth \\"0\\""', "spin_us = 0", 'mode = "auto"', "min_active_s = 0.250", "mss = 1400",
+        for line in ['outside = "eth \\"0\\""', "spin_us = 0", 'mode = "auto"', "min_active_s = 0.250", 'method = "challenge_reset"', 'reset_by = "proxy"', 'sides = "both"', "half_open_max = 200",
+                     'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
+                     "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
                      "flows_v6 = 0", 'malformed = "pass"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1"]:
@@ -80,6 +96,18 @@ class Check(ToolTest):
         lines = self.effective('preset = "adc"\n[timeouts]\nclosed = 9\n').splitlines()
         self.assertIn("established = 300", lines)
         self.assertIn("closed = 9", lines)
+
+    def test_one_number_decides_the_guards_marks_and_each_can_be_given_besides(self):
+        guard = lambda text: re.search(r"(?ms)^\[guard\]\n(.*?)^\[", self.effective(text)).group(1).splitlines()
+        lines = guard("[guard]\nexpected_connections_per_s = 2000\nsyn_rate_off = 1\n")
+        for line in ["half_open_on = 2000", "half_open_off = 500", "syn_rate_on = 16000", "syn_rate_off = 1", 'syn_rate_max = "never"']:
+            self.assertIn(line, lines)
+        self.assertIn("half_open_on = 1024", guard(""))
+
+    def test_the_exemption_not_given_follows_from_mode_and_method(self):
+        for text, seconds in [('mode = "always"', 0), ('mode = "auto"', 30), ('mode = "always"\nmethod = "challenge_reset"', 30),
+                              ('mode = "always"\nexempt_s = 5', 5)]:
+            self.assertIn(f"exempt_s = {seconds}", self.effective(f"[guard]\n{text}\n").splitlines())
 
     def test_the_secret_is_never_shown(self):
         for text in [f'[guard]\nsecret = "{SECRET}"\n', '[guard]\nsecret_file = "key"\n']:
@@ -114,6 +142,22 @@ class Check(ToolTest):
             ("[guard]\nhalf_open_on = 0", 2, "guard.half_open_on", "from 1 to 1000000000"),
             ("[guard]\nhalf_open_on = 1.5", 2, "guard.half_open_on", "integer"),
             ("[guard]\nhalf_open_on = 5\nhalf_open_off = 6", 3, "guard.half_open_off", "at most half_open_on"),
+            ('[guard]\nhalf_open_on = "always"', 2, "guard.half_open_on", 'or "never"'),
+            ("[guard]\nhalf_open_max = 5", 2, "guard.half_open_max", "at least half_open_on"),
+            ("[guard]\nsyn_rate_on = 5\nsyn_rate_off = 6", 3, "guard.syn_rate_off", "at most syn_rate_on"),
+            ("[guard]\nsyn_rate_max = 5", 2, "guard.syn_rate_max", "at least syn_rate_on"),
+            ('[guard]\nmethod = "cookie"', 2, "guard.method", "splice|challenge_reset"),
+            ('[guard]\nreset_by = "server"', 2, "guard.reset_by", "client|proxy"),
+            ('[guard]\nsides = "left"', 2, "guard.sides", "outside|inside|both"),
+            ('[guard]\nmethod = "challenge_reset"\nexempt_s = 0', 3, "guard.exempt_s", "nobody could ever connect"),
+            ("[guard]\nexpected_connections_per_s = 0", 2, "guard.expected_connections_per_s", "from 1 to"),
+            ("[guard]\nexempt_sources = 0", 2, "guard.exempt_sources", "from 1 to"),
+            ("[guard]\nsyn_rate_slots = 0", 2, "guard.syn_rate_slots", "from 1 to"),
+            ("[guard]\nsyn_rate_slot_ms = 0", 2, "guard.syn_rate_slot_ms", "from 1 to"),
+            ("[guard]\nunanswered_s = -1", 2, "guard.unanswered_s", "seconds"),
+            ("[guard.service]\nbuckets = -1", 2, "guard.service.buckets", "from 0 to"),
+            ("[guard.inside]\nbuckets = 1", 2, "guard.inside.buckets", "unknown key"),
+            ("[guard.outside]\nhalf_open_on = 5\nhalf_open_off = 6", 3, "guard.outside.half_open_off", "at most half_open_on"),
             ("[guard]\nwindow_scale = 15", 2, "guard.window_scale", "from 0 to 14"),
             ("[guard]\nsack = 1", 2, "guard.sack", "true or false"),
             ("[guard]\nrotate_s = 0", 2, "guard.rotate_s", "seconds from 1"),
@@ -147,7 +191,6 @@ class Check(ToolTest):
         for text, line, key in [
             ('[io]\nmode = "routed"', 2, "io.mode"),
             ('[[io.address]]\nipv4 = "192.0.2.1"', 1, "io.address"),
-            ('[guard]\nmethod = "splice"', 2, "guard.method"),
             ("[metrics]\nport = 9", 1, "metrics"),
             ('[[snat]]\nfrom = "any"', 1, "snat"),
             ("[[service]]\nport = 80", 1, "service"),
@@ -165,7 +208,8 @@ class Check(ToolTest):
         self.assert_refused(run("check", "--config", self.dir), str(self.dir), "directory")
 
     def test_the_memory_it_announces_is_what_an_engine_takes(self):
-        text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\n"
+        text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\n[guard]\nmode = \"auto\"\nexempt_sources = 100000\n"
+        text += "[guard.service]\nbuckets = 50000\n"
         announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
         report = self.dir / "report.json"
         result = run("replay", "--in", SOURCE / "examples/data/quickstart.pcap", "--out-client", self.dir / "client.pcap",
@@ -186,6 +230,7 @@ class Check(ToolTest):
             known = re.search(r"known here: (.*)", message).group(1).split(", ")
             body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)
             keys = set(re.findall(r"(?m)^([a-z0-9_]+) = ", body)) | {"secret", "secret_file"}
+            keys |= set(re.findall(rf"(?m)^\[{section}\.([a-z]+)\]$", printed))
             self.assertLessEqual(set(known), keys, section)
 
 

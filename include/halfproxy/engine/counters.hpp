@@ -20,10 +20,12 @@ struct engine_counters {
     std::array<std::uint64_t, drop_reason_count> malformed_passed{};  ///< would have been dropped, were it not for the policy
 
     std::uint64_t syns_seen = 0;          ///< SYNs that would open a flow
-    std::uint64_t cookies_sent = 0;
-    std::uint64_t cookies_valid = 0;
+    std::uint64_t cookies_sent = 0;       ///< challenges, by either method
+    std::uint64_t cookies_valid = 0;      ///< clients that proved themselves
     std::uint64_t cookies_invalid = 0;
     std::uint64_t challenges_spared = 0;  ///< monitor mode: SYNs that automatic mode would have challenged
+    std::uint64_t drops_spared = 0;       ///< monitor mode: SYNs that automatic mode would have dropped early
+    std::uint64_t syns_exempt = 0;        ///< passed unchallenged, for their source had proved itself
     std::uint64_t handshakes_completed = 0;  ///< spliced: the server has answered
     std::uint64_t handshakes_refused = 0;    ///< the server answered with a RST
     std::uint64_t handshakes_timed_out = 0;  ///< the server did not answer

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 // The half proxy itself: bursts of packets in, verdicts and packets out. No clock, socket, thread or allocation.
 //
-// Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP, impl/splice.hpp the handshake with
-// the server, impl/datagram_path.hpp UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
+// Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP, impl/guard_path.hpp whether a
+// SYN is challenged, impl/splice.hpp the handshake with the server, impl/datagram_path.hpp UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
 #pragma once
 
 #include <halfproxy/admit/acl.hpp>
+#include <halfproxy/admit/exemption.hpp>
 #include <halfproxy/admit/guard.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/frame.hpp>
 #include <halfproxy/core/outbox.hpp>
+#include <halfproxy/core/random.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/counters.hpp>
@@ -92,7 +94,8 @@ class engine {
     [[nodiscard]] std::uint32_t half_open() const noexcept { return half_open_; }
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + sizeof(*this);
+        return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + guard_.memory_bytes() +
+               sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -185,12 +188,34 @@ class engine {
     [[nodiscard]] decision send_in_place(tcp_packet& t, packet_origin const& origin, tcp_fields const& fields,
                                          built_options const& options, verdict outcome) noexcept;
 
-    // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
-    [[nodiscard]] bool honours_cookies() const noexcept;
+    // --- impl/guard_path.hpp ------------------------------------------------------------------------------------------
+    [[nodiscard]] static std::uint32_t exempt_sources(guard_config const& config) noexcept;
+    [[nodiscard]] bool honours_cookies(side arrival) const noexcept;
+    template <class Address>
+    [[nodiscard]] guard_syn guard_syn_of(flow_key<Address> const& key, side arrival) const noexcept;
+    template <class Address>
+    [[nodiscard]] bool spared(flow_key<Address> const& key) const noexcept;
+    template <class Address>
+    [[nodiscard]] bool exempt(flow_key<Address> const& key) const noexcept;
     template <class Address>
     [[nodiscard]] bool challenges_now(flow_key<Address> const& key, side arrival) const noexcept;
     template <class Address>
-    [[nodiscard]] bool must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept;
+    [[nodiscard]] guard_verdict ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept;
+    void tell_observer(guard_event const& event) noexcept;
+    template <class Address>
+    [[nodiscard]] decision challenge(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    void note_proven(flow_key<Address> const& key, side arrival) noexcept;
+    template <class Address>
+    [[nodiscard]] decision send_unacceptable_ack(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] bool proves_by_reset(tcp_packet const& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] decision rst_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] decision reset_proven(tcp_packet& t, flow_key<Address> const& key) noexcept;
+
+    // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
     template <class Address>
     [[nodiscard]] decision send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
@@ -243,24 +268,28 @@ class engine {
     [[nodiscard]] std::optional<stamp_ms> on_timer(std::uint32_t number, outbox& out) noexcept;
     template <class Address>
     void note_forwarded(flow<Address>& f, direction from, packet const& p) noexcept;
-    void half_open_changed(int by) noexcept;
+    template <class Address>
+    void half_open_changed(flow<Address> const& f, int by) noexcept;
 
     engine_config config_;
     Policies policies_;
     acl acl_;
     guard guard_;
-    syn_cookie<> cookies_;
+    using cookie_type = syn_cookie<>;
+    cookie_type cookies_;
     flow_store<std::uint32_t> v4_;
     flow_store<ipv6_bytes> v6_;
     handshake_pool handshakes_;
+    exemption_table exempt_;
+    split_mix64 random_;
     engine_counters counters_{};
     std::uint32_t half_open_ = 0;
     std::uint32_t flows_peak_ = 0;
     bool started_ = false;
     bool draining_ = false;
     bool any_fast_rule_ = false;
-    time_point start_{};
     time_point now_{};
+    std::uint64_t elapsed_ns_ = 0;  ///< since the first packet, jumps shortened
     stamp_ms stamp_{};
     std::array<packet, max_burst> packets_{};
     std::array<ipv4_key, max_burst> v4_keys_{};
@@ -275,6 +304,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/lifecycle.hpp>
 #include <halfproxy/engine/impl/tcp_path.hpp>
 #include <halfproxy/engine/impl/splice.hpp>
+#include <halfproxy/engine/impl/guard_path.hpp>
 #include <halfproxy/engine/impl/datagram_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
 

@@ -59,7 +59,8 @@ struct keep_addresses {
     }
 };
 
-/// Hears of flows. Exemplar: no_observer, which costs nothing. References are valid during the call only.
+/// Hears of flows. Exemplar: no_observer, which costs nothing. References are valid during the call only. An observer that has
+/// `void guard_changed(guard_event const&) noexcept` besides hears of every change of the guard's state.
 template <class Observer>
 concept flow_observer = requires(Observer& observer, ipv4_flow const& v4, ipv6_flow const& v6, drop_reason reason,
                                  frame const& dropped) {

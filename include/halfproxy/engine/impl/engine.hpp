@@ -14,7 +14,8 @@ template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
     : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
       cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed, config.memory),
-      v6_(config.limits.flows_v6, config.seed, config.memory), handshakes_(config.limits.handshakes) {
+      v6_(config.limits.flows_v6, config.seed, config.memory), handshakes_(config.limits.handshakes),
+      exempt_(exempt_sources(config.guard), config.seed), random_(config.seed) {
     for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
 }
 
@@ -36,16 +37,28 @@ void engine<Policies>::process_piece(std::span<frame> burst, outbox& out) noexce
     }
 }
 
+namespace detail {
+
+/// Stamps are compared by their distance, which must stay under 2^31 ms. A jump of the clock beyond 12.4 days therefore counts as one of 12.4 days:
+/// every flow with a shorter timeout is over, and none looks as if it were from the future.
+inline constexpr std::uint64_t farthest_jump_ns = (std::uint64_t{1} << 30) * 1'000'000;
+
+}  // namespace detail
+
+/// Time does not run backwards: an earlier time than the last is taken as the last.
 template <engine_policies Policies>
 void engine<Policies>::begin(time_point now) noexcept {
     if (!started_) {
-        start_ = now_ = now;
+        now_ = now;
         started_ = true;
     }
-    now_ = std::max(now_, now);
-    auto const elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count();
-    stamp_ = {static_cast<std::uint32_t>(elapsed)};
-    guard_.observe(half_open_, stamp_);
+    if (now > now_) {
+        auto const step = static_cast<std::uint64_t>(now.time_since_epoch().count()) - static_cast<std::uint64_t>(now_.time_since_epoch().count());
+        elapsed_ns_ += std::min(step, detail::farthest_jump_ns);
+        now_ = now;
+    }
+    stamp_ = {static_cast<std::uint32_t>(elapsed_ns_ / 1'000'000)};
+    guard_.tick(stamp_, [this](guard_event const& e) { tell_observer(e); });
 }
 
 namespace detail {

@@ -81,7 +81,7 @@ void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     flow_store<Address>& s = store<Address>();
     flow<Address> const& f = s.table.record(number);
     if (f.phase() == flow_phase::connecting) handshakes_.release(f.shift.sequence);
-    else if (detail::is_embryonic(f)) half_open_changed(-1);
+    else if (detail::is_embryonic(f)) half_open_changed(f, -1);
     policies_.observer.closed(f);
     s.wheel.cancel(number);
     s.table.erase(number);
@@ -163,8 +163,11 @@ void engine<Policies>::note_forwarded(flow<Address>& f, direction from, packet c
 }
 
 template <engine_policies Policies>
-void engine<Policies>::half_open_changed(int by) noexcept {
+template <class Address>
+void engine<Policies>::half_open_changed(flow<Address> const& f, int by) noexcept {
+    if (by == 0) return;
     half_open_ += static_cast<std::uint32_t>(by);
+    guard_.half_open_changed(guard_syn_of(f.key(0), f.arrival(direction::from_client)), by);
 }
 
 template <engine_policies Policies>

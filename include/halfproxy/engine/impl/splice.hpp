@@ -82,30 +82,6 @@ inline constexpr bool is_v6 = std::is_same_v<Address, ipv6_bytes>;
 
 }  // namespace detail
 
-/// An admission policy of the user's may challenge whatever the guard says, so cookies may be out at any time.
-template <engine_policies Policies>
-bool engine<Policies>::honours_cookies() const noexcept {
-    constexpr bool policy_may_challenge = !std::is_same_v<decltype(Policies::admission), admit_by_guard>;
-    return policy_may_challenge || guard_.honours_cookies();
-}
-
-template <engine_policies Policies>
-template <class Address>
-bool engine<Policies>::challenges_now(flow_key<Address> const& key, side arrival) const noexcept {
-    return arrival == side::outside && !guard_.only_counts() && guard_.challenges(detail::to_address(key.tuple.source));
-}
-
-template <engine_policies Policies>
-template <class Address>
-bool engine<Policies>::must_challenge(flow_key<Address> const& key, side arrival, admission wish) noexcept {
-    if (arrival != side::outside || wish == admission::admit) return false;
-    if (wish == admission::challenge) return true;
-    if (!guard_.challenges(detail::to_address(key.tuple.source))) return false;
-    if (!guard_.only_counts()) return true;
-    ++counters_.challenges_spared;
-    return false;
-}
-
 /// The SYN becomes its SYN-ACK in place. Only options the client offered and the promise keeps are answered, so it is never
 /// larger than what was received. The window is 0 until the server has answered.
 template <engine_policies Policies>
@@ -135,12 +111,10 @@ typename engine<Policies>::decision engine<Policies>::send_cookie(tcp_packet& t,
                                 .timestamp_echo = t.options.timestamp_value};
     std::uint8_t const ece = remembered.ecn ? tcp_flag::ece : std::uint8_t{0};
     packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
-    decision const d = send_in_place(
+    return send_in_place(
         t, back,
         {.seq = c.isn, .ack = client_isn + 1, .flags = static_cast<std::uint8_t>(tcp_flag::syn | tcp_flag::ack | ece), .window = 0},
         options, verdict::reply);
-    if (d.outcome == verdict::reply) ++counters_.cookies_sent;
-    return d;
 }
 
 /// The ACK that ends the client's handshake is sent once. When it is lost, what comes next is a probe of our window of 0, and its
@@ -165,7 +139,7 @@ template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flow_key<Address> const& key,
                                                               proven_client const& client) noexcept {
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
-    ++counters_.cookies_valid;
+    note_proven(key, t.f.arrival);
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
     admission const wish = policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, t.f.arrival, true});
     if (wish == admission::deny) return drop(drop_reason::policy_denied);
@@ -223,7 +197,7 @@ typename engine<Policies>::decision engine<Policies>::client_while_connecting(tc
     std::uint8_t const kind = tcp.flags & detail::deciding_flags;
     if (kind == tcp_flag::syn && !draining_ && challenges_now(f.key(0), t.f.arrival)) {
         ++counters_.syns_seen;
-        return send_cookie(t, f.key(0));
+        return challenge(t, f.key(0));
     }
     if ((kind & tcp_flag::rst) == 0) return drop(drop_reason::handshake_pending);
     if (seq_num{tcp.sequence} != h.client_isn + 1) return drop(drop_reason::rst_outside_window);

@@ -12,6 +12,13 @@ namespace detail {
 
 inline constexpr std::uint8_t deciding_flags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst | tcp_flag::ack;
 
+/// A frame that pretends to come from a group, or that went to all stations, is answered by nobody (RFC 1122 section 3.3.6).
+[[nodiscard]] inline bool link_forbids_answer(frame const& f) noexcept {
+    if (f.link != link_type::ethernet) return false;
+    constexpr std::array<std::uint8_t, 6> broadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    return (f.data[6] & 1) != 0 || std::memcmp(f.data, broadcast.data(), broadcast.size()) == 0;
+}
+
 template <class Address>
 void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
     if constexpr (std::is_same_v<Address, std::uint32_t>) {
@@ -49,6 +56,8 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     if (segment.has(decisive) && !checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     if (is_closing(f.tcp.state) && from == direction::from_client && replaced_by_cookie(t, key, found, segment))
         return tcp_without_flow<Checks>(t, key);
+    if (is_closing(f.tcp.state) && segment.has(tcp_flag::rst) && from == direction::from_client && proves_by_reset(t, key))
+        return rst_without_flow(t, key);
     if (f.phase() == flow_phase::spliced && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
         if (!answers_new_syn(f.tcp, from, segment.ack) || repeats_old_numbers(f, segment, from)) return repeat_ack(t, f);
         f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
@@ -62,14 +71,14 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
         // A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
         if (!draining_ && challenges_now(key, t.f.arrival)) {
             ++counters_.syns_seen;
-            return send_cookie(t, key);
+            return challenge(t, key);
         }
         close_flow<Address>(found.number());
         return syn_without_flow<Checks>(t, key);
     }
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
     if (f.tcp.state != before) {
-        half_open_changed(is_half_open(f.tcp.state) - is_half_open(before));
+        half_open_changed(f, is_half_open(f.tcp.state) - is_half_open(before));
         arm(f, timeout_of_flow(f));
     }
     note_forwarded(f, from, t.p);
@@ -128,10 +137,12 @@ template <tcp_checks Checks, class Address>
     if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);
     drop_reason const refusal = detail::refusal_of(t.p.view, ip_protocol::tcp, key.tuple);
     if (refusal != drop_reason::none) return drop(refusal);
+    if (detail::link_forbids_answer(t.f)) return drop(drop_reason::ip_source);
     if (is_fast(key)) return forwarded;
     switch (flags & detail::deciding_flags) {
         case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
         case tcp_flag::ack: return ack_without_flow<Checks>(t, key);
+        case tcp_flag::rst: return rst_without_flow(t, key);
         default: return drop(drop_reason::no_flow);
     }
 }
@@ -150,12 +161,16 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
     admission const wish = policies_.admission.decide(
         flow_request<Address>{key.tuple, key.zone, key.protocol, t.f.arrival, false});
     if (wish == admission::deny) return drop(drop_reason::policy_denied);
-    if (must_challenge(key, t.f.arrival, wish)) return send_cookie(t, key);
+    switch (ask_guard(key, t.f.arrival, wish)) {
+        case guard_verdict::challenge: return challenge(t, key);
+        case guard_verdict::drop: return drop(drop_reason::guard_overload);
+        case guard_verdict::pass: break;
+    }
 
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
     tcp_tracker<Checks>::open(f->tcp, segment_of(t, *f, direction::from_client));
-    half_open_changed(+1);
+    half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p);
     translate_tcp(t, *f, direction::from_client);
@@ -166,9 +181,10 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
-    bool const may_be_cookie = t.f.arrival == side::outside && honours_cookies();
+    bool const may_be_cookie = honours_cookies(t.f.arrival);
     if (may_be_cookie) {
-        if (auto const options = check_cookie(t, key)) return connect<Checks>(t, key, *options);
+        if (auto const options = check_cookie(t, key))
+            return guard_.config().method == guard_method::splice ? connect<Checks>(t, key, *options) : reset_proven(t, key);
         ++counters_.cookies_invalid;
     }
     bool const data = t.p.view.layout().payload_bytes() != 0;
@@ -202,7 +218,7 @@ bool engine<Policies>::replaced_by_cookie(tcp_packet& t, flow_key<Address> const
                                           tcp_segment const& segment) noexcept {
     if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return false;
     flow<Address> const& old = store<Address>().table.record(found);
-    if (repeats_old_numbers(old, segment) || !honours_cookies() || t.f.arrival != side::outside || !check_cookie(t, key)) return false;
+    if (repeats_old_numbers(old, segment) || !honours_cookies(t.f.arrival) || !check_cookie(t, key)) return false;
     close_flow<Address>(found.number());
     return true;
 }
