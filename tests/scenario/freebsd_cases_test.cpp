@@ -46,8 +46,8 @@ TEST_CASE("E3 F43 syncookie nostate: twenty SYNs leave no state (RFC 4987 sectio
 TEST_CASE("E3 syncookie adaptive: of a hundred SYNs at most twenty leave state, and who answers the challenge gets through") {
     for (unsigned version : {4u, 6u}) {
         engine_config config = guarded(guard_mode::automatic);
-        config.guard.half_open_on = 10;
-        config.guard.half_open_off = 5;
+        config.guard.marks.half_open_on = 10;
+        config.guard.marks.half_open_off = 5;
         endpoints ends;
         ends.version = version;
         timeline<> line(config, ends);
