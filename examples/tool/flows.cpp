@@ -3,126 +3,49 @@
 #include "flows.hpp"
 
 #include "capture_source.hpp"
-#include "flows_decap.hpp"
 #include "transport_sum.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 namespace halfproxy::tool {
 
-namespace {
-
-// --- Which flow ---------------------------------------------------------------
-
-constexpr std::uint8_t is_ipv4_key = 4;
-constexpr std::uint16_t no_zone = 0xffff;  // of a key that no packet has
-
-/// The type of the answer, for messages that are answered; 0xffff otherwise. RFC 792, 950 and 1256; RFC 4443, 4861, 2710,
-/// 4620 and 6275.
-std::uint16_t icmp_counterpart(std::uint8_t ip_version, std::uint8_t type) {
-    struct pair {
-        std::uint8_t query;
-        std::uint8_t answer;
-    };
-    constexpr std::array<pair, 5> v4{{{8, 0}, {13, 14}, {15, 16}, {10, 9}, {17, 18}}};
-    constexpr std::array<pair, 6> v6{{{128, 129}, {133, 134}, {135, 136}, {130, 131}, {139, 140}, {144, 145}}};
-    auto const search = [type](auto const& pairs) -> std::uint16_t {
-        for (pair const p : pairs) {
-            if (p.query == type) return p.answer;
-            if (p.answer == type) return p.query;
-        }
-        return 0xffff;
-    };
-    return ip_version == 4 ? search(v4) : search(v6);
-}
-
-void set_addresses(observed_key& key, const_packet_view const& packet) {
-    if (packet.layout().ip_version == 6) {
-        key.tuple.source = packet.ipv6().source;
-        key.tuple.destination = packet.ipv6().destination;
-        return;
-    }
-    std::uint8_t const* const ip = packet.bytes().data() + packet.layout().network_offset;
-    std::memcpy(key.tuple.source.data() + 12, ip + offsetof(ipv4_header, source), 4);
-    std::memcpy(key.tuple.destination.data() + 12, ip + offsetof(ipv4_header, destination), 4);
-    key.reserved = is_ipv4_key;
-}
-
-/// Both keys of the packet's flow. A message that has no answer forms a flow of one direction.
-void set_keys(observed_key& forward, observed_key& backward, const_packet_view const& packet) {
-    forward.protocol = packet.layout().protocol;
-    set_addresses(forward, packet);
-    bool answered = true;
-    if (packet.is_icmp()) {
-        forward.protocol = ip_protocol::icmp;
-        std::uint16_t const counterpart = icmp_counterpart(packet.layout().ip_version, packet.icmp().type);
-        answered = counterpart != 0xffff;
-        forward.tuple.source_port = packet.icmp().type;
-        forward.tuple.destination_port = answered ? counterpart : packet.icmp().code;
-    } else {
-        std::uint8_t const* const ports = packet.bytes().data() + packet.layout().transport_offset;
-        forward.tuple.source_port = header_at<big16>(ports);
-        forward.tuple.destination_port = header_at<big16>(ports + 2);
-    }
-    backward = forward;
-    backward.tuple = forward.tuple.reversed();
-    if (!answered) backward.zone = no_zone;
-}
-
-/// What a flow can be made of: an IP header that its receiver takes, and a transport header that is no later fragment's.
-/// A header checksum of 0 that is wrong was left to the sender's device, behind which the capture was not taken.
-bool belongs_to_flow(const_packet_view const& packet) {
-    packet_layout const& l = packet.layout();
-    if (!l.has_transport || l.error == drop_reason::ip_total_length) return false;
-    if (l.ip_version == 6 || packet.ipv4().checksum == 0) return true;
-    return verify_ipv4_header(packet) == checksum_verdict::good;
-}
-
-conn_log_segment to_segment(const_packet_view const& packet, time_point now) {
-    tcp_header const& tcp = packet.tcp();
-    return {.time = now,
-            .sequence = {tcp.sequence},
-            .acknowledgment = {tcp.acknowledgment},
-            .payload_bytes = packet.layout().payload_bytes(),
-            .window = tcp.window,
-            .flags = tcp.flags,
-            .payload_captured = packet.bytes().size() >= packet.layout().datagram_end};
-}
-
-/// Of a datagram that was cut into fragments, the first alone says how long it was; the later ones are not looked at.
-std::uint32_t ip_bytes_of(const_packet_view const& packet) {
-    packet_layout const& l = packet.layout();
-    if (packet.is_udp() && l.more_fragments) return l.transport_offset - l.network_offset + packet.udp().length;
-    return l.datagram_end - l.network_offset;
-}
-
-}  // namespace
-
 // --- Flows ---------------------------------------------------------------
 
-void flow_listing::observe(capture_record const& record) {
-    now_ = std::max(now_, record.time);
-    expire(now_);
-    sighting s;
-    s.packet = find_flow_packet(record.link, record.bytes, record.wire_length);
-    if (!belongs_to_flow(s.packet)) return;
-    set_keys(s.forward, s.backward, s.packet);
-    s.protocol = s.forward.protocol;
-    s.ip_bytes = ip_bytes_of(s.packet);
-    s.segment.time = record.time;
-    if (s.packet.is_tcp()) s.segment = to_segment(s.packet, record.time);
-    flow_handle const handle = find_or_open(s, record);
+/// Why it is fast: the table's memory is fetched for a whole burst before the first packet of it is counted.
+void flow_listing::observe(std::span<capture_record const> records) {
+    for (; records.size() > burst; records = records.subspan(burst)) observe_burst(records.first(burst));
+    observe_burst(records);
+}
+
+void flow_listing::observe_burst(std::span<capture_record const> records) {
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        sighting& s = sightings_[i];
+        belongs_[i] = read_sighting(records[i], s);
+        if (!belongs_[i]) continue;
+        hashes_[i] = flows_.hash(s.forward);
+        flows_.prefetch_bucket(hashes_[i]);
+    }
+    for (std::size_t i = 0; i < records.size(); ++i)
+        if (belongs_[i]) flows_.prefetch_record(flows_.candidate(hashes_[i]));
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        now_ = std::max(now_, records[i].time);
+        expire(now_);
+        if (belongs_[i]) observe_one(sightings_[i], hashes_[i], records[i]);
+    }
+}
+
+void flow_listing::observe_one(sighting const& s, std::uint64_t hash, capture_record const& record) {
+    flow_handle const handle = find_or_open(s, hash, record);
     if (!handle) return;
     count(s, handle);
     schedule(handle.number(), flows_.record(handle).log.next_timer());
 }
 
-flow_handle flow_listing::find_or_open(sighting const& s, capture_record const& record) {
-    flow_handle const found = flows_.find(s.forward);
+flow_handle flow_listing::find_or_open(sighting const& s, std::uint64_t hash, capture_record const& record) {
+    flow_handle const found = flows_.find(s.forward, hash);
     if (!found) return open(s, record);
     if (s.protocol != ip_protocol::tcp || !flows_.record(found).log.is_reuse(s.segment)) return found;
     end(found.number());
@@ -138,23 +61,25 @@ flow_handle flow_listing::open(sighting const& s, capture_record const& record) 
     flow.backward = s.backward;
     auto const [source, destination] = std::pair(s.forward.tuple.source_port, s.forward.tuple.destination_port);
     bool const reversed = begins_reversed(s.protocol, source, destination, s.segment.flags);
-    flow.log = conn_log(s.protocol, record.time, reversed, reversed ? source : destination, timeouts_);
+    flow.log = whole_conn_log(s.protocol, record.time, reversed, reversed ? source : destination, timeouts_);
     flow.scheduled = time_point::max();
     flow.serial = ++opened_;
     packet_layout const outer = parse(record.link, record.bytes, record.wire_length).layout();
     flow.tagged = outer.vlan_count != 0;
     flow.vlan = static_cast<std::uint16_t>(outer.vlan[0] & 0x0fffu);
+    flow.has_ports = s.has_ports;
+    flow.service = unparsed_content(s);
     return inserted.handle;
 }
 
 void flow_listing::count(sighting const& s, flow_handle handle) {
-    conn_log& log = flows_.record(handle).log;
+    whole_conn_log& log = flows_.record(handle).log;
     unsigned const direction = handle.direction();
     bool const is_tcp = s.protocol == ip_protocol::tcp;
     if (is_tcp && s.packet.layout().error != drop_reason::none) return;  // a header that ends nowhere
-    if (transport_sum_of(s.packet) == transport_sum::bad) return log.observe_bad_checksum(direction, s.ip_bytes);
+    if (s.has_ports && transport_sum_of(s.packet) == transport_sum::bad) return log.observe_bad_checksum(direction, s.ip_bytes);
     if (is_tcp) return log.observe(s.segment, direction, s.ip_bytes);
-    std::uint32_t payload = s.packet.layout().payload_bytes();
+    std::uint32_t payload = s.has_ports ? s.packet.layout().payload_bytes() : 0;  // of a header not read
     if (s.packet.is_udp()) {
         std::uint32_t const length = s.packet.udp().length;
         payload = length > sizeof(udp_header) ? length - static_cast<std::uint32_t>(sizeof(udp_header)) : 0;
@@ -229,7 +154,9 @@ std::array<char, 19> uid_of(observed_flow const& flow) {
     return uid;
 }
 
-std::string_view protocol_name(std::uint8_t protocol) {
+std::string_view protocol_name(observed_flow const& flow) {
+    if (!flow.has_ports) return "unknown_transport";
+    std::uint8_t const protocol = flow.log.protocol();
     return protocol == ip_protocol::tcp ? "tcp" : protocol == ip_protocol::udp ? "udp" : "icmp";
 }
 
@@ -247,10 +174,10 @@ void flow_listing::write_identity(observed_flow const& flow) {
             rows_.ipv6(key.tuple.source);
         rows_.number(key.tuple.source_port);
     }
-    rows_.text(protocol_name(flow.log.protocol()));
+    rows_.text(protocol_name(flow));
 }
 
-void flow_listing::write_counts(conn_log const& log) {
+void flow_listing::write_counts(whole_conn_log const& log) {
     if (log.last() > log.first()) {
         // Unsigned: a damaged capture's times may lie farther apart than a duration can say.
         auto const ns = static_cast<std::uint64_t>(log.last().time_since_epoch().count()) -
@@ -278,7 +205,10 @@ void flow_listing::write_counts(conn_log const& log) {
 void flow_listing::write(observed_flow const& flow) {
     constexpr int application_columns = 6;  // server_name to http.uri: nothing reads payloads yet
     write_identity(flow);
-    rows_.absent();  // service
+    if (flow.service.empty())
+        rows_.absent();
+    else
+        rows_.text(flow.service);
     write_counts(flow.log);
     if (flow.tagged)
         rows_.number(flow.vlan);
@@ -295,8 +225,12 @@ int run_flows(flows_options const& options) {
     row_writer rows(flows_columns, options.format, "-");
     auto const capacity = std::min(max_flows, capture.file_bytes() / least_record_bytes + 1);
     flow_listing flows(rows, static_cast<std::uint32_t>(capacity), conn_log_timeouts{});
-    capture_record record;
-    while (capture.next(record)) flows.observe(record);
+    std::array<capture_record, flow_listing::burst> records;
+    std::size_t n = 0;
+    do {
+        for (n = 0; n < records.size() && capture.next(records[n]);) ++n;
+        flows.observe({records.data(), n});
+    } while (n == records.size());
     flows.finish();
     rows.finish();
     if (flows.evicted() != 0)

@@ -154,7 +154,11 @@ void row_writer::seconds(packet_clock::duration value) {
     auto const bits = static_cast<std::uint64_t>(value.count());
     std::uint64_t const ns = negative ? 0 - bits : bits;
     begin(32, false);
-    put(fmt::format("{}{}.{:06}", negative ? "-" : "", ns / per_second, ns % per_second / 1000));
+    if (negative) put('-');
+    put_decimal(ns / per_second);
+    put('.');
+    std::uint64_t const us = ns % per_second / 1000;
+    for (std::uint64_t unit = 100'000; unit != 0; unit /= 10) put(static_cast<char>('0' + us / unit % 10));
     end(false);
 }
 

@@ -30,9 +30,9 @@ hosts = iter(range(1, 250))
 class Expected:
     """One row: `own` and `answers` are the indices of the originator's and the responder's packets that count."""
 
-    def __init__(self, state, history, sizes=None, packets=None, missed=0, until=None, flipped=False):
+    def __init__(self, state, history, sizes=None, packets=None, missed=0, until=None, flipped=False, service='-'):
         self.state, self.history, self.sizes, self.packets = state, history, sizes, packets
-        self.missed, self.until, self.flipped = missed, until, flipped
+        self.missed, self.until, self.flipped, self.service = missed, until, flipped, service
 
 
 def seconds(us):
@@ -47,7 +47,7 @@ def add_row(ends, proto, sent, expected, vlan='-'):
     of = [[n for _, first, n in counted if first != expected.flipped], [n for _, first, n in counted if first == expected.flipped]]
     duration = until - sent[0][0]
     sizes = expected.sizes if duration else ('-', '-')
-    row = [seconds(sent[0][0]), *orig, *resp, proto, '-', seconds(duration) if duration else '-', *sizes, expected.state,
+    row = [seconds(sent[0][0]), *orig, *resp, proto, expected.service, seconds(duration) if duration else '-', *sizes, expected.state,
            expected.missed, expected.history, len(of[0]), sum(of[0]), len(of[1]), sum(of[1]), vlan] + ['-'] * 6
     rows.append([str(value) for value in row])
 
@@ -152,6 +152,9 @@ def letters():
              (7, Expected('S1', 'ShADTa', (30, 0))))
     tcp_flow(HANDSHAKE + [(3, '>', 'FR', 1)], (4, Expected('RSTO', 'ShAI', (0, 0))))
     tcp_flow([(0, '>', 'SF'), (1, '>', 'SF')], (1, Expected('SH', 'Q')), (1, Expected('SH', 'Q')))
+    # Letters without bound: every RST stands elsewhere.
+    tcp_flow(HANDSHAKE + [(3 + i, '>', 'R', 1 + i) for i in range(60)],
+             (63, Expected('RSTO', 'ShA' + 'R' * 60, (0, 0))))
     # Sequence numbers that wrap between two segments.
     tcp_flow(HANDSHAKE + [(3, '>', 'PA', 1, 1, 100), (4, '<', 'A', 1, 101)], (5, Expected('S1', 'ShADa', (100, 0))),
              isn=(0xffffffc0, 0xfffffffe))
@@ -243,8 +246,35 @@ def fragments():
     add_row(((client, 41000), (SERVER, 8113)), 'udp', [(START, True, 20 + len(datagram))], Expected('S0', 'D'))
 
 
+def tunnel(payload, port, name, sport=41000):
+    client = '192.0.2.%d' % next(hosts)
+    datagram = ipv4(client, SERVER, UDP, udp(client, SERVER, sport, port, payload))
+    records.append((START, ethernet(datagram)))
+    add_row(((client, sport), (SERVER, port)), 'udp', [(START, True, len(datagram))], Expected('S0', 'D', service=name))
+
+
+def unparsed():
+    """Tunnels over UDP and protocols without ports are named and not opened; what only has a tunnel's port is not named."""
+    inside = ipv4('10.0.0.1', '10.0.0.2', UDP, udp('10.0.0.1', '10.0.0.2', 1, 2, bytes(4)))
+    tunnel(struct.pack('!II', 0x08 << 24, 7 << 8) + ethernet(inside), 4789, 'vxlan')
+    tunnel(struct.pack('!II', 0x80 << 24, 7 << 8) + ethernet(inside), 4789, '-')
+    tunnel(struct.pack('!HHI', 0x0100, 0x6558, 7 << 8) + bytes(4) + ethernet(inside), 6081, 'geneve')
+    tunnel(struct.pack('!BBHI', 0x30, 255, len(inside), 1) + inside, 2152, 'gtpv1')
+    tunnel(struct.pack('!BBHI', 0x30, 255, len(inside) + 1, 1) + inside, 2152, '-')
+    tunnel(struct.pack('!IHBB', 6 << 28, 0, 59, 64) + bytes(32), 3544, 'teredo')
+    for server in (SERVER, SERVER6):
+        for protocol, name in ((50, 'esp'), (132, 'sctp'), (47, 'gre'), (253, '-')):
+            client = ('2001:db8:1::%x' if ':' in server else '192.0.2.%d') % next(hosts)
+            sent = []
+            for ms, source, target in ((0, client, server), (5, server, client)):
+                datagram = ip(source, target, protocol, struct.pack('!HH', 1, 0x880b) + bytes(12))
+                records.append((START + ms * 1000, ethernet(datagram, source == client)))
+                sent.append((START + ms * 1000, source == client, len(datagram)))
+            add_row(((client, 0), (server, 0)), 'unknown_transport', sent, Expected('OTH', '-', (0, 0), service=name))
+
+
 def contents():
-    for part in (states, letters, directions, times, other_protocols, encapsulations, fragments):
+    for part in (states, letters, directions, times, other_protocols, encapsulations, fragments, unparsed):
         part()
     records.sort(key=lambda record: record[0])
     text = '\t'.join(COLUMNS) + '\n' + ''.join('\t'.join(row) + '\n' for row in sorted(rows))

@@ -46,7 +46,7 @@ listing list_flows(std::string const& capture, std::uint32_t capacity) {
     row_writer rows(flows_columns, row_format::tsv, "-", out);
     flow_listing flows(rows, capacity, conn_log_timeouts{});
     capture_record record;
-    while (reader.next(record)) flows.observe(record);
+    while (reader.next(record)) flows.observe({&record, 1});
     flows.finish();
     rows.finish();
     std::string text(static_cast<std::size_t>(std::ftell(out)), '\0');

@@ -232,4 +232,5 @@ class file_sink {
 
 }  // namespace halfproxy
 
-#include <halfproxy/io/impl/pcap_file.hpp>
+#include <halfproxy/io/impl/pcap_reader.hpp>
+#include <halfproxy/io/impl/pcap_writer.hpp>

@@ -11,8 +11,10 @@
 
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 namespace halfproxy {
 
@@ -74,6 +76,14 @@ struct conn_log_segment {
 [[nodiscard]] bool begins_reversed(std::uint8_t protocol, std::uint16_t source, std::uint16_t destination,
                                    std::uint8_t tcp_flags) noexcept;
 
+/// What keeps a connection's letters. Exemplar: conn_history. Models: that, and the whole_history of `halfproxy flows`.
+template <class History>
+concept history_store = std::is_nothrow_default_constructible_v<History> && requires(History& h, History const& c) {
+    { h.add('S') } noexcept;
+    { h.assign(std::string_view{}) } noexcept;
+    { c.view() } noexcept -> std::same_as<std::string_view>;
+};
+
 /// Letters, in order. Of fixed size: letters beyond `capacity` are not kept (only a sender that repeats SYN, FIN or RST
 /// with ever new sequence numbers gets there).
 class conn_history {
@@ -92,16 +102,18 @@ class conn_history {
 };
 
 /// Follows one flow from its first packet. Directions are 0 (who sent the first packet) and 1; which of them is the
-/// originator may change while the flow is young: ask originator(). No memory but itself; work per packet is constant.
-class conn_log {
+/// originator may change while the flow is young: ask originator(). No memory but itself and what the history takes; work
+/// per packet is constant.
+template <history_store History>
+class basic_conn_log {
   public:
     enum class endpoint_state : std::uint8_t { inactive, syn_sent, syn_ack_sent, partial, established, closed, reset };
 
-    constexpr conn_log() noexcept = default;
+    constexpr basic_conn_log() noexcept = default;
     /// `reversed`: see begins_reversed(). `responder_port` decides about the interactive timeout. The timeouts must
     /// outlive the log.
-    conn_log(std::uint8_t protocol, time_point first, bool reversed, std::uint16_t responder_port,
-             conn_log_timeouts const& timeouts) noexcept;
+    basic_conn_log(std::uint8_t protocol, time_point first, bool reversed, std::uint16_t responder_port,
+                   conn_log_timeouts const& timeouts) noexcept;
 
     /// True when this SYN or SYN-ACK begins another connection between the same ports.
     [[nodiscard]] bool is_reuse(conn_log_segment const& segment) const noexcept;
@@ -234,8 +246,10 @@ class conn_log {
     bool active_ = true;           // not ended yet
     bool close_deferred_ = false;  // an end was seen before all data
     bool deferred_orderly_ = false;
-    conn_history history_;
+    History history_;
 };
+
+using conn_log = basic_conn_log<conn_history>;
 
 }  // namespace halfproxy
 

@@ -46,13 +46,15 @@ inline bool begins_reversed(std::uint8_t protocol, std::uint16_t source, std::ui
 
 // --- Letters ---------------------------------------------------------------
 
-inline void conn_log::add(endpoint const& s, char letter) noexcept {
+template <history_store History>
+void basic_conn_log<History>::add(endpoint const& s, char letter) noexcept {
     constexpr char to_lower_case = 'a' - 'A';
     history_.add(is_orig(s) ? letter : static_cast<char>(letter + to_lower_case));
 }
 
 /// False when the letter's bit was set before. Productive traffic after a lone SYN-ACK shows that it was an answer.
-inline bool conn_log::add_once(endpoint& s, seen bit, char letter) noexcept {
+template <history_store History>
+bool basic_conn_log<History>::add_once(endpoint& s, seen bit, char letter) noexcept {
     if ((bit == seen::data || bit == seen::ack) && history_.view() == "H") {
         flip();
         history_.assign("^h");
@@ -65,12 +67,14 @@ inline bool conn_log::add_once(endpoint& s, seen bit, char letter) noexcept {
 }
 
 /// SYN, FIN and RST are written again when they stand elsewhere in the stream.
-inline void conn_log::add_at(endpoint& s, seen bit, char letter, std::int64_t position, std::int64_t& last) noexcept {
+template <history_store History>
+void basic_conn_log<History>::add_at(endpoint& s, seen bit, char letter, std::int64_t position, std::int64_t& last) noexcept {
     if (!add_once(s, bit, letter) && position != last) add(s, letter);
     last = position;
 }
 
-inline void conn_log::note_flags(conn_log_segment const& segment, endpoint& from, std::int64_t position) noexcept {
+template <history_store History>
+void basic_conn_log<History>::note_flags(conn_log_segment const& segment, endpoint& from, std::int64_t position) noexcept {
     bool const has_syn = segment.has(tcp_flag::syn);
     bool const has_fin = segment.has(tcp_flag::fin);
     bool const has_rst = segment.has(tcp_flag::rst);
@@ -92,7 +96,8 @@ inline void conn_log::note_flags(conn_log_segment const& segment, endpoint& from
 }
 
 /// A zero window says something unless it comes with or after a RST, or to a side that has nothing to send any more.
-inline void conn_log::note_window(conn_log_segment const& segment, endpoint& from, endpoint const& to) noexcept {
+template <history_store History>
+void basic_conn_log<History>::note_window(conn_log_segment const& segment, endpoint& from, endpoint const& to) noexcept {
     if (segment.window != 0 || segment.has(tcp_flag::rst)) return;
     if (to.state == endpoint_state::closed || from.state == endpoint_state::reset) return;
     if (from.zero_windows.counted()) add(from, 'W');
@@ -101,7 +106,8 @@ inline void conn_log::note_window(conn_log_segment const& segment, endpoint& fro
 // --- Positions ---------------------------------------------------------------
 
 /// Where the side's stream begins: at its SYN, or one before what is seen first, as if there had been a SYN.
-inline void conn_log::anchor(conn_log_segment const& segment, endpoint& from) noexcept {
+template <history_store History>
+void basic_conn_log<History>::anchor(conn_log_segment const& segment, endpoint& from) noexcept {
     bool const has_syn = segment.has(tcp_flag::syn);
     std::int64_t const length = segment.length();
     switch (from.state) {
@@ -126,7 +132,8 @@ inline void conn_log::anchor(conn_log_segment const& segment, endpoint& from) no
 /// A jump that no window allows, in a SYN, a RST or a zero acknowledgment: not the stream's.
 inline constexpr std::int64_t implausible_jump = 1 << 20;
 
-inline void conn_log::note_sent(conn_log_segment const& segment, endpoint& from) noexcept {
+template <history_store History>
+void basic_conn_log<History>::note_sent(conn_log_segment const& segment, endpoint& from) noexcept {
     std::int64_t const end = from.position(segment.sequence) + segment.length();
     std::int64_t const ahead = end - from.last;
     bool const control = segment.has(tcp_flag::syn) || segment.has(tcp_flag::rst);
@@ -143,7 +150,8 @@ inline void conn_log::note_sent(conn_log_segment const& segment, endpoint& from)
 }
 
 /// The acknowledgment's position in the other side's stream.
-inline std::int64_t conn_log::note_ack(conn_log_segment const& segment, endpoint& to) noexcept {
+template <history_store History>
+std::int64_t basic_conn_log<History>::note_ack(conn_log_segment const& segment, endpoint& to) noexcept {
     if (to.state == endpoint_state::inactive) {
         to.begin_at(segment.acknowledgment - 1, 0);
         return 1;
@@ -155,7 +163,8 @@ inline std::int64_t conn_log::note_ack(conn_log_segment const& segment, endpoint
     return position;
 }
 
-inline void conn_log::note_partial(conn_log_segment const& segment, endpoint const& from, bool by_orig) noexcept {
+template <history_store History>
+void basic_conn_log<History>::note_partial(conn_log_segment const& segment, endpoint const& from, bool by_orig) noexcept {
     if (from.packet_seen) return;
     bool const has_syn = segment.has(tcp_flag::syn);
     if (by_orig)
@@ -166,7 +175,8 @@ inline void conn_log::note_partial(conn_log_segment const& segment, endpoint con
 
 // --- A packet ---------------------------------------------------------------
 
-inline conn_log::conn_log(std::uint8_t protocol, time_point first, bool reversed, std::uint16_t responder_port,
+template <history_store History>
+basic_conn_log<History>::basic_conn_log(std::uint8_t protocol, time_point first, bool reversed, std::uint16_t responder_port,
                           conn_log_timeouts const& timeouts) noexcept
     : timeouts_(&timeouts),
       first_(first),
@@ -179,7 +189,8 @@ inline conn_log::conn_log(std::uint8_t protocol, time_point first, bool reversed
     if (protocol == ip_protocol::tcp) check_at_[0] = after(first, timeouts.first_check);
 }
 
-inline bool conn_log::is_reuse(conn_log_segment const& segment) const noexcept {
+template <history_store History>
+bool basic_conn_log<History>::is_reuse(conn_log_segment const& segment) const noexcept {
     if (!segment.has(tcp_flag::syn)) return false;
     bool const has_ack = segment.has(tcp_flag::ack);
     if (has_ack && orig().state != endpoint_state::inactive) return false;
@@ -191,7 +202,8 @@ inline bool conn_log::is_reuse(conn_log_segment const& segment) const noexcept {
            segment.sequence != resp().start;
 }
 
-inline void conn_log::observe(conn_log_segment const& segment, unsigned direction, std::uint32_t ip_bytes) noexcept {
+template <history_store History>
+void basic_conn_log<History>::observe(conn_log_segment const& segment, unsigned direction, std::uint32_t ip_bytes) noexcept {
     endpoint& from = endpoints_[direction];
     endpoint& to = endpoints_[direction ^ 1u];
     bool const by_orig = is_orig(from);
@@ -218,7 +230,8 @@ inline void conn_log::observe(conn_log_segment const& segment, unsigned directio
     if (end != ending::none) close(from, end == ending::orderly);
 }
 
-inline void conn_log::observe_datagram(time_point now, unsigned direction, std::uint32_t payload_bytes,
+template <history_store History>
+void basic_conn_log<History>::observe_datagram(time_point now, unsigned direction, std::uint32_t payload_bytes,
                                        std::uint32_t ip_bytes) noexcept {
     endpoint& from = endpoints_[direction];
     ++from.packets;
@@ -229,7 +242,8 @@ inline void conn_log::observe_datagram(time_point now, unsigned direction, std::
     if (protocol_ == ip_protocol::udp) add_once(from, seen::data, 'D');
 }
 
-inline void conn_log::observe_bad_checksum(unsigned direction, std::uint32_t ip_bytes) noexcept {
+template <history_store History>
+void basic_conn_log<History>::observe_bad_checksum(unsigned direction, std::uint32_t ip_bytes) noexcept {
     endpoint& from = endpoints_[direction];
     if (protocol_ == ip_protocol::udp) {
         ++from.packets;
@@ -242,16 +256,19 @@ inline void conn_log::observe_bad_checksum(unsigned direction, std::uint32_t ip_
 // --- Time ---------------------------------------------------------------
 
 /// Never beyond the clock's range: a damaged capture may say any time.
-inline time_point conn_log::after(time_point time, packet_clock::duration wait) noexcept {
+template <history_store History>
+time_point basic_conn_log<History>::after(time_point time, packet_clock::duration wait) noexcept {
     return time > time_point::max() - wait ? time_point::max() : time + wait;
 }
 
-inline time_point conn_log::next_timer() const noexcept {
+template <history_store History>
+time_point basic_conn_log<History>::next_timer() const noexcept {
     return std::min({attempt_at_, check_at_[0], check_at_[1], delete_at_, after(last_, idle_)});
 }
 
 /// A remainder that lingers: one side has ended, and there is no second one that could still send.
-inline bool conn_log::check_due(time_point& check, time_point now) noexcept {
+template <history_store History>
+bool basic_conn_log<History>::check_due(time_point& check, time_point now) noexcept {
     if (check > now) return false;
     check = no_time;
     if (!active_) return false;
@@ -263,7 +280,8 @@ inline bool conn_log::check_due(time_point& check, time_point now) noexcept {
     return (orig().closed && resp().closed) || is(endpoint_state::reset) || is(endpoint_state::inactive);
 }
 
-inline bool conn_log::expire(time_point now) noexcept {
+template <history_store History>
+bool basic_conn_log<History>::expire(time_point now) noexcept {
     if (delete_at_ <= now || after(last_, idle_) <= now) return true;
     if (attempt_at_ <= now) {
         attempt_at_ = no_time;
@@ -276,7 +294,8 @@ inline bool conn_log::expire(time_point now) noexcept {
 
 // --- The summary ---------------------------------------------------------------
 
-inline std::uint64_t conn_log::stream_bytes(endpoint const& s) const noexcept {
+template <history_store History>
+std::uint64_t basic_conn_log<History>::stream_bytes(endpoint const& s) const noexcept {
     endpoint const& peer = endpoints_[&s == &endpoints_[0] ? 1 : 0];
     // A half-open connection was discovered and aborted: these numbers belong to another one.
     if (s.previous == endpoint_state::syn_sent && s.state == endpoint_state::reset &&
@@ -287,19 +306,22 @@ inline std::uint64_t conn_log::stream_bytes(endpoint const& s) const noexcept {
     return end > control ? static_cast<std::uint64_t>(end - control) : 0;
 }
 
-inline std::uint64_t conn_log::bytes(unsigned direction) const noexcept {
+template <history_store History>
+std::uint64_t basic_conn_log<History>::bytes(unsigned direction) const noexcept {
     endpoint const& s = endpoints_[direction];
     return protocol_ == ip_protocol::tcp ? stream_bytes(s) : s.datagram_bytes;
 }
 
 /// SYN and RST of the originator with nothing productive between: ^?S[^HAFGIQ]*R.* as a regular expression.
-inline bool conn_log::reset_before_answer() const noexcept {
+template <history_store History>
+bool basic_conn_log<History>::reset_before_answer() const noexcept {
     std::string_view h = history_.view();
     if (h.starts_with('^')) h.remove_prefix(1);
     return h.starts_with('S') && h.find('R') < h.find_first_of("HAFGIQ");
 }
 
-inline conn_state conn_log::tcp_state() const noexcept {
+template <history_store History>
+conn_state basic_conn_log<History>::tcp_state() const noexcept {
     endpoint_state const o = orig().state;
     endpoint_state const r = resp().state;
     auto const unseen = [](endpoint_state e) { return e == endpoint_state::inactive || e == endpoint_state::partial; };
@@ -321,7 +343,8 @@ inline conn_state conn_log::tcp_state() const noexcept {
     return conn_state::oth;
 }
 
-inline conn_state conn_log::state() const noexcept {
+template <history_store History>
+conn_state basic_conn_log<History>::state() const noexcept {
     if (protocol_ == ip_protocol::tcp) return tcp_state();
     if (protocol_ != ip_protocol::udp) return conn_state::oth;
     if (orig().packet_seen) return resp().packet_seen ? conn_state::sf : conn_state::s0;

@@ -10,13 +10,15 @@ namespace halfproxy {
 
 // --- States of a side ---------------------------------------------------------------
 
-inline void conn_log::flip() noexcept {
+template <history_store History>
+void basic_conn_log<History>::flip() noexcept {
     originator_ ^= 1u;
     partial_ = false;
     history_.add('^');
 }
 
-inline void conn_log::enter(endpoint& s, endpoint_state state) noexcept {
+template <history_store History>
+void basic_conn_log<History>::enter(endpoint& s, endpoint_state state) noexcept {
     if (state == s.state) return;
     auto const in_handshake = [](endpoint_state e) { return e <= endpoint_state::syn_ack_sent; };
     if (!in_handshake(state) && in_handshake(s.state) && in_handshake(other(s).state)) idle_ = timeouts_->established;
@@ -24,7 +26,8 @@ inline void conn_log::enter(endpoint& s, endpoint_state state) noexcept {
     s.state = state;
 }
 
-inline auto conn_log::step(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept
+template <history_store History>
+auto basic_conn_log<History>::step(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept
     -> ending {
     switch (from.state) {
         case endpoint_state::inactive: return step_first(segment, from, to, by_orig);
@@ -38,7 +41,8 @@ inline auto conn_log::step(conn_log_segment const& segment, endpoint& from, endp
     return ending::none;
 }
 
-inline void conn_log::first_syn(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept {
+template <history_store History>
+void basic_conn_log<History>::first_syn(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept {
     bool const has_ack = segment.has(tcp_flag::ack);
     if (by_orig) {
         enter(from, has_ack ? endpoint_state::syn_ack_sent : endpoint_state::syn_sent);
@@ -58,7 +62,8 @@ inline void conn_log::first_syn(conn_log_segment const& segment, endpoint& from,
 }
 
 /// A first segment without SYN, FIN and RST.
-inline void conn_log::first_plain(conn_log_segment const& segment, endpoint& from, endpoint const& to,
+template <history_store History>
+void basic_conn_log<History>::first_plain(conn_log_segment const& segment, endpoint& from, endpoint const& to,
                                   bool by_orig) noexcept {
     // Some stacks acknowledge a SYN before they answer it.
     if (!by_orig && segment.payload_bytes == 0 && orig().state == endpoint_state::syn_sent) return;
@@ -71,7 +76,8 @@ inline void conn_log::first_plain(conn_log_segment const& segment, endpoint& fro
     }
 }
 
-inline auto conn_log::step_first(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept
+template <history_store History>
+auto basic_conn_log<History>::step_first(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept
     -> ending {
     ending end = ending::none;
     if (segment.has(tcp_flag::syn)) first_syn(segment, from, to, by_orig);
@@ -89,7 +95,8 @@ inline auto conn_log::step_first(conn_log_segment const& segment, endpoint& from
     return end;
 }
 
-inline auto conn_log::step_handshake(conn_log_segment const& segment, endpoint& from) noexcept -> ending {
+template <history_store History>
+auto basic_conn_log<History>::step_handshake(conn_log_segment const& segment, endpoint& from) noexcept -> ending {
     ending end = ending::none;
     if (segment.has(tcp_flag::fin)) {
         enter(from, endpoint_state::closed);
@@ -103,7 +110,8 @@ inline auto conn_log::step_handshake(conn_log_segment const& segment, endpoint& 
     return end;
 }
 
-inline auto conn_log::step_established(conn_log_segment const& segment, endpoint& from, endpoint& to) noexcept
+template <history_store History>
+auto basic_conn_log<History>::step_established(conn_log_segment const& segment, endpoint& from, endpoint& to) noexcept
     -> ending {
     bool const has_rst = segment.has(tcp_flag::rst);
     if (segment.has(tcp_flag::syn) && !segment.has(tcp_flag::ack) && from.state == endpoint_state::partial &&
@@ -121,7 +129,8 @@ inline auto conn_log::step_established(conn_log_segment const& segment, endpoint
     return ending::orderly;
 }
 
-inline auto conn_log::step_closed(conn_log_segment const& segment, endpoint& from, endpoint const& to) noexcept
+template <history_store History>
+auto basic_conn_log<History>::step_closed(conn_log_segment const& segment, endpoint& from, endpoint const& to) noexcept
     -> ending {
     if (!segment.has(tcp_flag::rst) || to.state == endpoint_state::closed) return ending::none;
     enter(from, endpoint_state::reset);
@@ -130,7 +139,8 @@ inline auto conn_log::step_closed(conn_log_segment const& segment, endpoint& fro
 
 // --- The stream and its end ---------------------------------------------------------------
 
-inline void conn_log::deliver(conn_log_segment const& segment, endpoint& from, std::int64_t position) noexcept {
+template <history_store History>
+void basic_conn_log<History>::deliver(conn_log_segment const& segment, endpoint& from, std::int64_t position) noexcept {
     if (segment.payload_bytes == 0 || segment.has(tcp_flag::rst) || !segment.payload_captured || from.stream.given_up())
         return;
     std::int64_t const begin = position + (segment.has(tcp_flag::syn) ? 1 : 0);
@@ -142,7 +152,8 @@ inline void conn_log::deliver(conn_log_segment const& segment, endpoint& from, s
     from.stream.give_up_if_hopeless(from.nothing_acked());
 }
 
-inline void conn_log::acknowledge(endpoint& sender, std::int64_t position) noexcept {
+template <history_store History>
+void basic_conn_log<History>::acknowledge(endpoint& sender, std::int64_t position) noexcept {
     if (sender.sent_fin && position >= sender.fin_end) position = sender.fin_end - 1;
     auto const clean = [](endpoint const& s) {
         return s.state == endpoint_state::established ||
@@ -158,14 +169,16 @@ inline void conn_log::acknowledge(endpoint& sender, std::int64_t position) noexc
 }
 
 /// Data that must come, or be given up, before the side's end counts. A FIN takes one position, a RST none.
-inline bool conn_log::data_pending(endpoint const& s) const noexcept {
+template <history_store History>
+bool basic_conn_log<History>::data_pending(endpoint const& s) const noexcept {
     if (s.stream.given_up() || s.last < s.stream.complete()) return false;
     if (s.stream.complete() != s.last - 1 && s.stream.complete() != s.last) return true;
     endpoint const& peer = endpoints_[&s == &endpoints_[0] ? 1 : 0];
     return s.state != endpoint_state::reset && peer.stream.holds_data();
 }
 
-inline void conn_log::check_end(endpoint& s) noexcept {
+template <history_store History>
+void basic_conn_log<History>::check_end(endpoint& s) noexcept {
     bool const ends = s.sent_fin || s.state == endpoint_state::closed || s.state == endpoint_state::reset;
     if (s.stream.ended || !ends || data_pending(s)) return;
     s.stream.ended = true;
@@ -174,7 +187,8 @@ inline void conn_log::check_end(endpoint& s) noexcept {
     close_deferred_ = false;
 }
 
-inline void conn_log::close(endpoint& s, bool orderly) noexcept {
+template <history_store History>
+void basic_conn_log<History>::close(endpoint& s, bool orderly) noexcept {
     if (data_pending(s)) {
         close_deferred_ = true;
         deferred_orderly_ = deferred_orderly_ || orderly;
