@@ -124,26 +124,44 @@ inline void read_segment(decoded& d) {
     s.payload.assign(t.begin() + static_cast<std::ptrdiff_t>(header), t.end());
 }
 
-/// Of an Ethernet frame with IP inside, whole and without extension headers.
+/// Behind an IPv6 header: where the transport header begins, hop-by-hop and destination options, routing and fragment headers skipped.
+inline std::size_t skip_extensions(byte_view ip, unsigned& protocol) {
+    std::size_t at = 40;
+    while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 60) {
+        REQUIRE(at + 8 <= ip.size());
+        std::size_t const length = protocol == 44 ? 8 : 8 + std::size_t{ip[at + 1]} * 8;
+        protocol = ip[at];
+        at += length;
+    }
+    REQUIRE(at + 4 <= ip.size());
+    return at;
+}
+
+/// Where the link header's type stands, behind all tags.
+inline std::size_t type_offset(byte_view frame) {
+    std::size_t at = 12;
+    while (at + 6 <= frame.size() && (get16(frame, at) == 0x8100 || get16(frame, at) == 0x88a8)) at += 4;
+    return at;
+}
+
+/// Of an Ethernet frame with IP inside, whole.
 inline decoded decode(byte_view frame, side exit = side::outside, std::uint64_t at_ms = 0) {
     decoded d;
     d.exit = exit;
     d.at_ms = at_ms;
     d.bytes.assign(frame.begin(), frame.end());
-    std::size_t at = 12;
     REQUIRE(frame.size() >= 34);
-    while (get16(frame, at) == 0x8100 || get16(frame, at) == 0x88a8) at += 4;
-    at += 2;
+    std::size_t const at = type_offset(frame) + 2;
     d.link.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(at));
     byte_view ip = frame.subspan(at);
     d.version = ip[0] >> 4;
-    std::size_t const header = d.version == 4 ? std::size_t{ip[0]} % 16 * 4 : 40;
     std::size_t const total = d.version == 4 ? get16(ip, 2) : 40 + get16(ip, 4);
     REQUIRE(total <= ip.size());
     ip = ip.first(total);
     std::size_t const address = d.version == 4 ? 4 : 16;
     std::size_t const source_at = d.version == 4 ? 12 : 8;
     d.protocol = ip[d.version == 4 ? 9 : 6];
+    std::size_t const header = d.version == 4 ? std::size_t{ip[0]} % 16 * 4 : skip_extensions(ip, d.protocol);
     d.hop_limit = ip[d.version == 4 ? 8 : 7];
     auto const part = [&ip](std::size_t from, std::size_t n) {
         byte_view const v = ip.subspan(from, n);
@@ -306,8 +324,7 @@ class timeline {
         CHECK((f.outcome == verdict::drop) == (f.reason != drop_reason::none));
         if (f.outcome != verdict::forward && f.outcome != verdict::reply) return o;
         side const exit = f.outcome == verdict::forward ? other(f.arrival) : f.arrival;
-        std::size_t const type_at = ends.zone == 0 ? 12 : 16;
-        std::uint32_t const type = f.length >= 34 ? get16(f.bytes(), type_at) : 0;
+        std::uint32_t const type = f.length >= 34 ? get16(f.bytes(), type_offset(f.bytes())) : 0;
         if (type == 0x0800 || type == 0x86dd) o.packet = read_back(f.bytes(), exit, f.offload.checksum != checksum_state::partial);
         return o;
     }
