@@ -10,7 +10,8 @@ namespace halfproxy {
 
 /// The clock of packets. Whoever calls the engine says what time it is: a steady clock on a live
 /// wire, the capture's time stamps in a replay, a counter in a test. It never runs backwards for the
-/// engine: an earlier time than the last one is taken as the last one.
+/// engine: an earlier time than the last one is taken as the last one. A leap of more than 2^30 ms (12.4 days) between two calls
+/// counts as so much for flows and timers, and in full for cookies.
 struct packet_clock {
     using duration = std::chrono::nanoseconds;
     using rep = duration::rep;

@@ -31,7 +31,7 @@ enum class verdict : std::uint8_t {
     X(ip_checksum, "the IPv4 header checksum is wrong")                                                  \
     X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
     X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
-    X(ip_source, "the source is no unicast address, or equals the destination (land)")                   \
+    X(ip_source, "the source is no unicast address, or the destination itself (land), or its frame a group's") \
     X(ip_destination, "to where nobody is, or TCP to a multicast or broadcast address")                  \
     X(ip_hops, "TTL or hop limit 0 on a flow's first packet")                                            \
     X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
