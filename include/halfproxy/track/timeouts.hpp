@@ -16,7 +16,7 @@ struct flow_timeouts {
     timeout_ms time_wait;
     timeout_ms closed;           ///< after a RST
     timeout_ms unacknowledged;   ///< data outstanding beyond the window; only ever shortens
-    timeout_ms retransmitting;   ///< three identical packets, or window 0; only ever shortens
+    timeout_ms retransmitting;   ///< three identical packets, or window 0; only ever shortens. Senders back off to 120 s between two of them
     timeout_ms datagram_new;     ///< UDP and ICMP queries not answered yet
     timeout_ms datagram_replied;
 
@@ -30,7 +30,7 @@ struct flow_timeouts {
     [[nodiscard]] static constexpr flow_timeouts adc() noexcept {
         return {.syn_sent = 10'000, .syn_received = 10'000, .established = 300'000, .half_closed = 300'000,
                 .last_ack = 10'000, .time_wait = 5'000, .closed = 2'000, .unacknowledged = 60'000,
-                .retransmitting = 60'000, .datagram_new = 10'000, .datagram_replied = 60'000};
+                .retransmitting = 150'000, .datagram_new = 10'000, .datagram_replied = 60'000};
     }
 };
 
