@@ -113,7 +113,10 @@ frames ip_header_length_lies(draft const& d) {
 
 frames ip_length_too_long(draft const& d) {
     std::size_t const whole = d.tcp_frame().size() - ip_at - (d.version == 4 ? 0u : 40u);
-    return {with_ip_length(d, whole + 1), with_ip_length(d, 0xffff)};
+    frames all{with_ip_length(d, whole + 1), with_ip_length(d, 0xffff)};
+    byte_string const cut = d.tcp_frame();
+    for (std::size_t n = d.transport_at(); n < cut.size(); ++n) all.emplace_back(cut.begin(), cut.begin() + static_cast<std::ptrdiff_t>(n));
+    return all;
 }
 
 frames ip_length_in_tcp(draft const& d) {
@@ -259,6 +262,10 @@ frames udp_length_lies(draft const& d) {
 }
 
 frames udp_sum_wrong(draft const& d) { return {with_wrong_sum(d.udp_frame(), d.transport_at() + 6)}; }
+frames icmp_sum_wrong(draft const& d) {
+    byte_string const echo = ethernet(d.version == 4 ? icmp_packet(d.v4, 8, 0, filled(8)) : icmp_packet(d.v6, 128, 0, filled(8)));
+    return {with_wrong_sum(echo, d.transport_at() + 2)};
+}
 frames udp_to_port_0(draft const& d) { return {d.udp_frame(40000, 0)}; }
 frames udp_from_port_0(draft const& d) { return {d.udp_frame(0, 80)}; }
 
