@@ -67,6 +67,9 @@ constexpr auto choices_of(malformed_policy) {
 constexpr auto choices_of(fragment_policy) {
     return std::to_array<choice<fragment_policy>>({{"pass", fragment_policy::pass}, {"drop", fragment_policy::drop}});
 }
+constexpr auto choices_of(fast_open_policy) {
+    return std::to_array<choice<fast_open_policy>>({{"pass", fast_open_policy::pass}, {"strip", fast_open_policy::strip}});
+}
 constexpr auto choices_of(rule_action) {
     return std::to_array<choice<rule_action>>({{"allow", rule_action::allow},
                                                {"deny", rule_action::deny},

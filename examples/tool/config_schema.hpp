@@ -127,6 +127,7 @@ template <class Visitor>
 void describe_normalize(Visitor& v, normalize_config& normalize) {
     v.choice("malformed", normalize.malformed);
     v.choice("fragments", normalize.fragments);
+    v.choice("fast_open", normalize.fast_open);
     v.flag("verify_checksums", normalize.verify_checksums);
 }
 

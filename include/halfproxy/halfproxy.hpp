@@ -43,6 +43,7 @@
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
 
+#include <halfproxy/translate/fast_open.hpp>      // TCP Fast Open's option taken out of a SYN
 #include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once

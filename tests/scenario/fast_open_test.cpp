@@ -98,3 +98,54 @@ TEST_CASE("F17 a RST to a SYN with data closes whether it acknowledges the data 
             CHECK(given_up.state() == tcp_state::closed);
         }
 }
+
+TEST_CASE("the option of Fast Open passes untouched by default, both ways, in its own kind and the experimental one (RFC 7413 section 4.1.1)") {
+    for (world const& w : plain_worlds())
+        for (byte_string const& option : {cookie_option, byte_string{34, 2, 1, 1}, byte_string{254, 8, 0xf9, 0x89, 1, 2, 3, 4}}) {
+            CAPTURE(w);
+            conversation c(w);
+            segment syn = fast_syn(c, 100), answer = fast_syn_ack(c, 100);
+            syn.raw_options = answer.raw_options = option;
+            byte_string const up = framed(c.line.ends, tcp_datagram(c.line.ends, true, syn)), down = framed(c.line.ends, tcp_datagram(c.line.ends, false, answer));
+            CHECK(c.line.sends(side::outside, up).packet->bytes == up);
+            CHECK(c.line.sends(side::inside, down).packet->bytes == down);
+        }
+}
+
+TEST_CASE("where it is to be stripped, no-operations take the place of Fast Open's option, on SYN and SYN-ACK, and of nothing else (RFC 9293 section 3.2)") {
+    engine_config config = guarded();
+    config.normalize.fast_open = fast_open_policy::strip;
+    byte_string const unknown{254, 4, 0xf9, 0x88};  // another experiment
+    for (world const& w : plain_worlds())
+        for (byte_string const& option : {cookie_option, byte_string{34, 2, 1, 1}, byte_string{1, 34, 6, 1, 2, 3, 4, 1}, byte_string{254, 8, 0xf9, 0x89, 1, 2, 3, 4}}) {
+            CAPTURE(w);
+            conversation c(w, config);
+            segment syn = fast_syn(c, 100), answer = fast_syn_ack(c, 0);
+            auto const with_options = [](segment s, byte_string const& raw) {
+                s.raw_options = raw;
+                return s;
+            };
+            byte_string const stripped(option.size(), 1);
+            auto const frame = [&](bool client, segment const& s) { return framed(c.line.ends, tcp_datagram(c.line.ends, client, s)); };
+            CHECK(c.line.sends(side::outside, frame(true, with_options(syn, unknown + option))).packet->bytes == frame(true, with_options(syn, unknown + stripped)));
+            CHECK(c.line.sends(side::inside, frame(false, with_options(answer, unknown + option))).packet->bytes == frame(false, with_options(answer, unknown + stripped)));
+            segment const third = with_options(c.client(0, 0), option);
+            CHECK(c.line.sends(side::outside, frame(true, third)).packet->bytes == frame(true, third));  // means nothing there
+            CHECK(c.state() == tcp_state::established);
+        }
+}
+
+TEST_CASE("F1 a challenged client is offered no Fast Open, nor is its server, and the data on the SYN is not taken") {
+    for (world const& w : spliced_worlds()) {
+        CAPTURE(w);
+        conversation c(w);
+        outcome const o = c.line.client_sends(fast_syn(c, 500));
+        REQUIRE(o.fate == verdict::reply);
+        CHECK(o.packet->tcp.ack == c.hands.client.isn + 1);
+        CHECK(o.packet->transport.size() == 40);
+        c.hands.challenge();
+        CHECK(c.hands.validate().transport.size() == 40);
+        REQUIRE(c.hands.complete().fate == verdict::forward);
+        c.client_passes(c.client(0, 0, 500));
+    }
+}

@@ -49,6 +49,7 @@ closed = 1.5
 flows_v6 = 0
 [normalize]
 malformed = "pass"
+fast_open = "strip"
 [[rule]]
 action = "deny"
 from = "192.0.2.0/24"
@@ -85,7 +86,7 @@ class Check(ToolTest):
                      'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
                      "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
-                     "flows_v6 = 0", 'malformed = "pass"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     "flows_v6 = 0", 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1"]:
             self.assertIn(line, lines)
 

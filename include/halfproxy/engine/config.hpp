@@ -44,10 +44,15 @@ struct tracking_config {
 
 enum class malformed_policy : std::uint8_t { drop, pass };
 enum class fragment_policy : std::uint8_t { pass, drop };
+enum class fast_open_policy : std::uint8_t {
+    pass,   ///< client and server may use TCP Fast Open through a flow that is not spliced
+    strip,  ///< its option is taken out of SYNs and SYN-ACKs, so that no data arrives before the client has proved itself
+};
 
 struct normalize_config {
     malformed_policy malformed = malformed_policy::drop;
     fragment_policy fragments = fragment_policy::pass;
+    fast_open_policy fast_open = fast_open_policy::pass;
     bool verify_checksums = true;  ///< of packets that open, close or answer a flow; data is the endpoints' business
 };
 

@@ -21,6 +21,7 @@
 #include <halfproxy/track/flow_table.hpp>
 #include <halfproxy/track/tcp_tracker.hpp>
 #include <halfproxy/track/timer_wheel.hpp>
+#include <halfproxy/translate/fast_open.hpp>
 #include <halfproxy/translate/nat_rewriter.hpp>
 #include <halfproxy/translate/seq_shift.hpp>
 #include <halfproxy/wire/build.hpp>
@@ -155,6 +156,7 @@ class engine {
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision act_on_flow_packet(std::size_t i, frame& f, outbox& out) noexcept;
     [[nodiscard]] decision malformed(drop_reason reason) noexcept;
+    [[nodiscard]] decision rare_options(tcp_packet& t) noexcept;
     [[nodiscard]] decision later_fragment() const noexcept;
     void count(frame& f, decision const& d) noexcept;
     template <class Address>

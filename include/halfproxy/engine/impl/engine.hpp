@@ -246,8 +246,8 @@ typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::si
         found = s.table.confirm(k, p.hash, p.candidate);
     if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
     tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
-    if (t.options.malformed) [[unlikely]] {
-        decision const d = malformed(drop_reason::tcp_options);
+    if (t.options.malformed || t.options.has_fast_open || t.options.has_unknown) [[unlikely]] {
+        decision const d = rare_options(t);
         if (d.outcome == verdict::drop) return d;
     }
     return tcp<Checks>(t, k, found);
@@ -258,6 +258,18 @@ typename engine<Policies>::decision engine<Policies>::malformed(drop_reason reas
     if (config_.normalize.malformed == malformed_policy::drop) return drop(reason);
     ++counters_.malformed_passed[static_cast<std::size_t>(reason)];
     return forwarded;
+}
+
+/// Options that are wrong, or that few segments carry.
+template <engine_policies Policies>
+HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::rare_options(tcp_packet& t) noexcept {
+    bool const is_syn = (t.p.view.tcp().flags & tcp_flag::syn) != 0;  // Fast Open's option means nothing on others
+    if (is_syn && config_.normalize.fast_open == fast_open_policy::strip) {
+        header_changes changes;
+        blank_fast_open(t.p.view, changes);
+        incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
+    }
+    return t.options.malformed ? malformed(drop_reason::tcp_options) : forwarded;
 }
 
 /// A later fragment carries no ports: without reassembly it can only be let through or not. Under address translation
