@@ -84,7 +84,8 @@ bool is_read(packet_layout const& l) {
 bool belongs_to_flow(const_packet_view const& packet) {
     packet_layout const& l = packet.layout();
     if (!packet.is_ip() || l.error == drop_reason::ip_total_length || l.fragment_offset != 0) return false;
-    bool const whole = is_read(l) ? l.has_transport : l.error == drop_reason::none && l.protocol != ip_protocol::no_next_header;
+    bool const whole =
+        is_read(l) ? l.has_transport : l.error == drop_reason::none && l.protocol != ip_protocol::no_next_header;
     if (!whole) return false;
     if (l.ip_version == 6 || packet.ipv4().checksum == 0) return true;
     return verify_ipv4_header(packet) == checksum_verdict::good;
@@ -157,9 +158,7 @@ bool is_geneve(byte_view p) {
 }
 
 /// 3GPP TS 29.281 section 5.1: version 1, protocol type GTP, the length of what follows.
-bool is_gtp(byte_view p) {
-    return p.size() >= 8 && p[0] >> 4 == 3 && p.size() == 8u + (std::size_t{p[2]} << 8 | p[3]);
-}
+bool is_gtp(byte_view p) { return p.size() >= 8 && p[0] >> 4 == 3 && p.size() == 8u + (std::size_t{p[2]} << 8 | p[3]); }
 
 /// RFC 4380 section 5.1.1: an IPv6 packet, or an indicator before it.
 bool is_teredo(byte_view p) {
@@ -174,8 +173,11 @@ std::string_view unparsed_content(sighting const& s) {
     if (s.protocol != ip_protocol::udp) return {};
     packet_layout const& l = s.packet.layout();
     std::size_t const end = std::min<std::size_t>(l.datagram_end, s.packet.bytes().size());
-    byte_view const payload = l.payload_offset < end ? s.packet.bytes().subspan(l.payload_offset, end - l.payload_offset) : byte_view{};
-    auto const is_port = [&s](std::uint16_t port) { return s.forward.tuple.source_port == port || s.forward.tuple.destination_port == port; };
+    byte_view const payload =
+        l.payload_offset < end ? s.packet.bytes().subspan(l.payload_offset, end - l.payload_offset) : byte_view{};
+    auto const is_port = [&s](std::uint16_t port) {
+        return s.forward.tuple.source_port == port || s.forward.tuple.destination_port == port;
+    };
     if (s.forward.tuple.destination_port == 4789 && is_vxlan(payload)) return "vxlan";
     if (s.forward.tuple.destination_port == 6081 && is_geneve(payload)) return "geneve";
     if (is_port(2152) && is_gtp(payload)) return "gtpv1";

@@ -2,6 +2,8 @@
 // Connections as timelines, and what conn.log's documentation says of each. Whole captures: tests/captures/flows_test.py.
 #include <halfproxy/track/conn_log.hpp>
 
+#include "tests/support/logged_conversation.hpp"
+
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
@@ -14,54 +16,8 @@
 #include <vector>
 
 using namespace halfproxy;
-
-namespace {
-
-conn_log_timeouts const timeouts{};
-
-time_point at_ms(std::int64_t ms) { return time_point(std::chrono::milliseconds(ms)); }
-
-std::uint8_t flags_of(std::string_view letters) {
-    constexpr std::string_view names = "FSRPA";
-    std::uint8_t bits = 0;
-    for (char const c : letters) bits = static_cast<std::uint8_t>(bits | 1u << names.find(c));
-    return bits;
-}
-
-/// Direction 0 speaks first. Positions are relative to initial sequence numbers of 1000 and 5000.
-struct conversation {
-    explicit conversation(std::uint16_t port = 8111, bool reversed = false)
-        : log(ip_protocol::tcp, at_ms(0), reversed, port, timeouts) {}
-
-    conn_log_segment segment(unsigned direction, std::string_view flags, std::uint32_t seq, std::uint32_t ack,
-                             std::uint32_t payload) const {
-        seq_num const own = isn[direction] + seq;
-        seq_num const other = isn[direction ^ 1u] + ack;
-        return {.time = at_ms(now_ms),
-                .sequence = own,
-                .acknowledgment = other,
-                .payload_bytes = payload,
-                .window = 1000,
-                .flags = flags_of(flags)};
-    }
-    conversation& says(unsigned direction, std::string_view flags, std::uint32_t seq = 0, std::uint32_t ack = 0,
-                       std::uint32_t payload = 0) {
-        ++now_ms;
-        log.observe(segment(direction, flags, seq, ack, payload), direction, 40 + payload);
-        return *this;
-    }
-    conversation& handshake() { return says(0, "S").says(1, "SA", 0, 1).says(0, "A", 1, 1); }
-    conversation& waits(std::int64_t ms) { return now_ms += ms, *this; }
-    bool over() { return log.expire(at_ms(now_ms)); }
-    std::string state() const { return std::string(to_string(log.state())); }
-    std::string history() const { return std::string(log.history()); }
-
-    conn_log log;
-    std::array<seq_num, 2> isn{{{1000}, {5000}}};
-    std::int64_t now_ms = 0;
-};
-
-}  // namespace
+using namespace halfproxy::test;
+using conversation = logged_conversation;
 
 TEST_CASE("a connection goes from attempt to established to ended") {
     conversation c;
@@ -112,48 +68,6 @@ TEST_CASE("traffic without any SYN, FIN or RST is OTH") {
     CHECK(c.history() == "Dd");
 }
 
-TEST_CASE("the responder's letters are small ones") {
-    conversation c;
-    c.handshake().says(1, "A", 1, 1).says(1, "PA", 1, 1, 5).says(1, "PA", 1, 1, 5).says(1, "FA", 6, 1).says(1, "R", 7);
-    CHECK(c.history() == "ShAadtfr");
-}
-
-TEST_CASE("FIN with RST is I, SYN with either is Q, once for each side and beside nothing else") {
-    conversation c;
-    c.handshake();
-    for (int i = 0; i < 3; ++i) c.says(0, "FR", 1).says(0, "SF", 0).says(1, "SR", 0).says(1, "FRA", 1, 1);
-    CHECK(c.history() == "ShAIQqi");
-    conversation all;
-    all.handshake().says(0, "SFR", 1);
-    CHECK(all.history() == "ShAI");
-}
-
-TEST_CASE("SYN, FIN and RST are written again where they stand elsewhere in the stream, data and ACKs never") {
-    conversation ends;
-    ends.handshake().says(0, "FA", 1, 1).says(0, "FA", 1, 1).says(0, "FA", 9, 1).says(1, "R", 1).says(1, "R", 1).says(1, "R", 4);
-    CHECK(ends.history() == "ShAFFrr");
-    conversation answers;
-    answers.says(0, "S").says(1, "SA", 0, 1).says(1, "SA", 0, 1).says(1, "R", 1).says(1, "SA", 50, 1).says(1, "SA", 50, 1);
-    CHECK(answers.history() == "Shrh");
-    conversation talk;
-    talk.handshake();
-    for (std::uint32_t i = 0; i < 5; ++i) talk.says(0, "PA", 1 + i, 1, 1).says(1, "A", 1, 2 + i);
-    CHECK(talk.history() == "ShADa");
-}
-
-TEST_CASE("a SYN that moves the stream's begin stands at that begin, and is not written again") {
-    conversation c;
-    c.says(0, "S").says(0, "S", 70).says(1, "SA", 0, 71).says(0, "A", 71, 1);
-    CHECK(c.history() == "ShA");
-    CHECK(c.log.bytes(0) == 0);
-}
-
-TEST_CASE("a FIN's place is the end of its data") {
-    conversation c;
-    c.handshake().says(0, "FA", 1, 1, 10).says(0, "FA", 11, 1).says(0, "FA", 6, 1, 5);
-    CHECK(c.history() == "ShAFT");
-}
-
 TEST_CASE("without a SYN, the responder's RST and FIN are RSTRH and SHR") {
     CHECK(conversation(80, true).says(0, "SA", 0, 1).says(0, "R", 1).state() == "RSTRH");
     CHECK(conversation(80, true).says(0, "SA", 0, 1).says(0, "FA", 1, 1).state() == "SHR");
@@ -172,17 +86,6 @@ TEST_CASE("a FIN after a FIN and a RST of the other side is a normal end") {
     CHECK(c.state() == "SF");
 }
 
-TEST_CASE("a lone SYN-ACK is turned round by the first traffic") {
-    conversation c;
-    c.says(0, "SA", 0, 1);
-    CHECK(c.history() == "H");
-    CHECK(c.log.originator() == 0);
-    c.says(1, "A", 1, 1).says(1, "PA", 1, 1, 5);
-    CHECK(c.history() == "^hAD");
-    CHECK(c.log.originator() == 1);
-    CHECK(c.log.bytes(c.log.originator()) == 5);
-}
-
 TEST_CASE("a SYN captured after its SYN-ACK belongs to the same connection") {
     conversation c;
     c.says(0, "SA", 0, 1);
@@ -190,56 +93,6 @@ TEST_CASE("a SYN captured after its SYN-ACK belongs to the same connection") {
     c.says(1, "S").says(1, "A", 1, 1);
     CHECK(c.history() == "Hs^A");
     CHECK(c.state() == "S1");
-}
-
-TEST_CASE("retransmissions are written at the 1st, 10th and 100th time") {
-    conversation c;
-    c.handshake().says(0, "PA", 1, 1, 10);
-    for (int i = 0; i < 9; ++i) c.says(0, "PA", 1, 1, 10);
-    CHECK(c.history() == "ShADT");
-    c.says(0, "PA", 1, 1, 10);
-    CHECK(c.history() == "ShADTT");
-    for (int i = 0; i < 90; ++i) c.says(0, "PA", 1, 1, 10);
-    CHECK(c.history() == "ShADTTT");
-}
-
-TEST_CASE("bad checksums, zero windows and gaps too are written at the 1st, 10th and 100th time") {
-    conversation sums;
-    sums.handshake();
-    for (int i = 0; i < 100; ++i) sums.log.observe_bad_checksum(0, 60);
-    CHECK(sums.history() == "ShACCC");
-    conversation windows;
-    windows.handshake();
-    conn_log_segment shut = windows.segment(1, "A", 1, 1, 0);
-    shut.window = 0;
-    for (int i = 0; i < 10; ++i) windows.log.observe(shut, 1, 40);
-    CHECK(windows.history() == "ShAaww");
-    conversation gaps;
-    gaps.handshake();
-    for (std::uint32_t i = 0; i < 10; ++i) gaps.says(0, "PA", 11 + 20 * i, 1, 10).says(1, "A", 1, 21 + 20 * i);
-    CHECK(gaps.history() == "ShADaGG");
-    CHECK(gaps.log.missed_bytes() == 100);
-}
-
-TEST_CASE("a bad checksum is written and its segment not counted") {
-    conversation c;
-    c.handshake();
-    c.log.observe_bad_checksum(1, 100);
-    CHECK(c.history() == "ShAc");
-    CHECK(c.log.packets(1) == 1);
-}
-
-TEST_CASE("a zero window counts until the other side has ended") {
-    conversation c;
-    c.handshake();
-    conn_log_segment closed_window = c.segment(0, "A", 1, 1, 0);
-    closed_window.window = 0;
-    c.log.observe(closed_window, 0, 40);
-    CHECK(c.history() == "ShAW");
-    conversation ended;
-    ended.handshake().says(1, "FA", 1, 1);
-    ended.log.observe(closed_window, 0, 40);
-    CHECK(ended.history() == "ShAf");
 }
 
 TEST_CASE("data that was acknowledged but not captured is missed") {
@@ -384,32 +237,6 @@ TEST_CASE("a time at the end of the clock's range is no undefined behaviour, and
     log.observe({.time = time_point::max(), .flags = flags_of("S")}, 0, 40);
     CHECK(log.next_timer() == time_point::max());
     CHECK(log.state() == conn_state::s0);
-}
-
-TEST_CASE("a history of ever new RSTs stays within its capacity") {
-    conversation c;
-    c.handshake();
-    for (std::uint32_t i = 1; i < 500; ++i) c.says(0, "R", i);
-    CHECK(c.history().size() == conn_history::capacity);
-}
-
-namespace {
-
-struct growing_history {
-    void add(char letter) noexcept { letters += letter; }
-    void assign(std::string_view all) noexcept { letters = all; }
-    [[nodiscard]] std::string_view view() const noexcept { return letters; }
-    std::string letters;
-};
-
-}  // namespace
-
-TEST_CASE("a history that grows keeps every letter") {
-    basic_conn_log<growing_history> log(ip_protocol::tcp, at_ms(0), false, 8111, timeouts);
-    log.observe({.sequence = {1}, .window = 1, .flags = flags_of("S")}, 0, 40);
-    for (std::uint32_t i = 0; i < 500; ++i) log.observe({.sequence = {2 + i}, .window = 1, .flags = flags_of("R")}, 0, 40);
-    CHECK(log.history() == "S" + std::string(500, 'R'));
-    CHECK(log.state() == conn_state::rstos0);
 }
 
 TEST_CASE("missed bytes are those that a map of every byte says were acknowledged unseen") {

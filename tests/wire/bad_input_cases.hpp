@@ -2,7 +2,7 @@
 // Packets that should not be, and what becomes of each: the README's table is made from these lists, and the test feeds each packet.
 #pragma once
 
-/// packet (a function of bad_input_test.cpp), IP versions, what it is, its fate on a new flow with the guard off, the same with the guard
+/// packet (a function of bad_input_packets.hpp), IP versions, what it is, its fate on a new flow with the guard off, the same with the guard
 /// always on, its fate on an established flow ("" where there can be none), and why, where that is no matter of course.
 #define HALFPROXY_BAD_INPUT(X)                                                                                                \
     X(ip_header_cut, "46", "ends inside the IP header", "ip_header_truncated", "ip_header_truncated", "ip_header_truncated",  \

@@ -40,7 +40,8 @@ namespace halfproxy::detail {
 
 /// Why the packet opens no flow; none when it may. TCP has one receiver (RFC 9293 section 3.9.2.3), others may have a group.
 template <class Address>
-[[nodiscard]] drop_reason refusal_of(packet_view const& view, std::uint8_t protocol, flow_tuple<Address> const& t) noexcept {
+[[nodiscard]] drop_reason refusal_of(packet_view const& view, std::uint8_t protocol,
+                                     flow_tuple<Address> const& t) noexcept {
     if (t.source == t.destination || is_group(t.source)) return drop_reason::ip_source;
     if (is_nowhere(t.source) && !asks_for_address(protocol, t)) return drop_reason::ip_source;
     if (is_nowhere(t.destination)) return drop_reason::ip_destination;

@@ -68,13 +68,15 @@ bool basic_conn_log<History>::add_once(endpoint& s, seen bit, char letter) noexc
 
 /// SYN, FIN and RST are written again when they stand elsewhere in the stream.
 template <history_store History>
-void basic_conn_log<History>::add_at(endpoint& s, seen bit, char letter, std::int64_t position, std::int64_t& last) noexcept {
+void basic_conn_log<History>::add_at(endpoint& s, seen bit, char letter, std::int64_t position,
+                                     std::int64_t& last) noexcept {
     if (!add_once(s, bit, letter) && position != last) add(s, letter);
     last = position;
 }
 
 template <history_store History>
-void basic_conn_log<History>::note_flags(conn_log_segment const& segment, endpoint& from, std::int64_t position) noexcept {
+void basic_conn_log<History>::note_flags(conn_log_segment const& segment, endpoint& from,
+                                         std::int64_t position) noexcept {
     bool const has_syn = segment.has(tcp_flag::syn);
     bool const has_fin = segment.has(tcp_flag::fin);
     bool const has_rst = segment.has(tcp_flag::rst);
@@ -97,7 +99,8 @@ void basic_conn_log<History>::note_flags(conn_log_segment const& segment, endpoi
 
 /// A zero window says something unless it comes with or after a RST, or to a side that has nothing to send any more.
 template <history_store History>
-void basic_conn_log<History>::note_window(conn_log_segment const& segment, endpoint& from, endpoint const& to) noexcept {
+void basic_conn_log<History>::note_window(conn_log_segment const& segment, endpoint& from,
+                                          endpoint const& to) noexcept {
     if (segment.window != 0 || segment.has(tcp_flag::rst)) return;
     if (to.state == endpoint_state::closed || from.state == endpoint_state::reset) return;
     if (from.zero_windows.counted()) add(from, 'W');
@@ -164,7 +167,8 @@ std::int64_t basic_conn_log<History>::note_ack(conn_log_segment const& segment, 
 }
 
 template <history_store History>
-void basic_conn_log<History>::note_partial(conn_log_segment const& segment, endpoint const& from, bool by_orig) noexcept {
+void basic_conn_log<History>::note_partial(conn_log_segment const& segment, endpoint const& from,
+                                           bool by_orig) noexcept {
     if (from.packet_seen) return;
     bool const has_syn = segment.has(tcp_flag::syn);
     if (by_orig)
@@ -176,8 +180,8 @@ void basic_conn_log<History>::note_partial(conn_log_segment const& segment, endp
 // --- A packet ---------------------------------------------------------------
 
 template <history_store History>
-basic_conn_log<History>::basic_conn_log(std::uint8_t protocol, time_point first, bool reversed, std::uint16_t responder_port,
-                          conn_log_timeouts const& timeouts) noexcept
+basic_conn_log<History>::basic_conn_log(std::uint8_t protocol, time_point first, bool reversed,
+                                        std::uint16_t responder_port, conn_log_timeouts const& timeouts) noexcept
     : timeouts_(&timeouts),
       first_(first),
       last_(first),
@@ -203,7 +207,8 @@ bool basic_conn_log<History>::is_reuse(conn_log_segment const& segment) const no
 }
 
 template <history_store History>
-void basic_conn_log<History>::observe(conn_log_segment const& segment, unsigned direction, std::uint32_t ip_bytes) noexcept {
+void basic_conn_log<History>::observe(conn_log_segment const& segment, unsigned direction,
+                                      std::uint32_t ip_bytes) noexcept {
     endpoint& from = endpoints_[direction];
     endpoint& to = endpoints_[direction ^ 1u];
     bool const by_orig = is_orig(from);
@@ -232,7 +237,7 @@ void basic_conn_log<History>::observe(conn_log_segment const& segment, unsigned 
 
 template <history_store History>
 void basic_conn_log<History>::observe_datagram(time_point now, unsigned direction, std::uint32_t payload_bytes,
-                                       std::uint32_t ip_bytes) noexcept {
+                                               std::uint32_t ip_bytes) noexcept {
     endpoint& from = endpoints_[direction];
     ++from.packets;
     from.ip_bytes += ip_bytes;

@@ -42,7 +42,8 @@ auto basic_conn_log<History>::step(conn_log_segment const& segment, endpoint& fr
 }
 
 template <history_store History>
-void basic_conn_log<History>::first_syn(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept {
+void basic_conn_log<History>::first_syn(conn_log_segment const& segment, endpoint& from, endpoint& to,
+                                        bool by_orig) noexcept {
     bool const has_ack = segment.has(tcp_flag::ack);
     if (by_orig) {
         enter(from, has_ack ? endpoint_state::syn_ack_sent : endpoint_state::syn_sent);
@@ -64,7 +65,7 @@ void basic_conn_log<History>::first_syn(conn_log_segment const& segment, endpoin
 /// A first segment without SYN, FIN and RST.
 template <history_store History>
 void basic_conn_log<History>::first_plain(conn_log_segment const& segment, endpoint& from, endpoint const& to,
-                                  bool by_orig) noexcept {
+                                          bool by_orig) noexcept {
     // Some stacks acknowledge a SYN before they answer it.
     if (!by_orig && segment.payload_bytes == 0 && orig().state == endpoint_state::syn_sent) return;
     if (segment.has(tcp_flag::ack) && to.state == endpoint_state::established) {
@@ -77,8 +78,8 @@ void basic_conn_log<History>::first_plain(conn_log_segment const& segment, endpo
 }
 
 template <history_store History>
-auto basic_conn_log<History>::step_first(conn_log_segment const& segment, endpoint& from, endpoint& to, bool by_orig) noexcept
-    -> ending {
+auto basic_conn_log<History>::step_first(conn_log_segment const& segment, endpoint& from, endpoint& to,
+                                         bool by_orig) noexcept -> ending {
     ending end = ending::none;
     if (segment.has(tcp_flag::syn)) first_syn(segment, from, to, by_orig);
     if (segment.has(tcp_flag::fin)) {
