@@ -4,6 +4,7 @@
 #include "tool_config.hpp"
 
 #include <halfproxy/admit/exemption.hpp>
+#include <halfproxy/admit/limits.hpp>
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
 
@@ -23,7 +24,8 @@ std::size_t engine_bytes(engine_config const& config) {
     std::uint32_t const exempt = config.guard.mode == guard_mode::off || config.guard.exempt_time() == 0 ? 0 : config.guard.exempt_sources;
     return limits.flows_v4 * (sizeof(ipv4_flow) + index_bytes_per_flow) +
            limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake) +
-           guard::memory_bytes(config.guard) + exemption_table::memory_bytes(exempt);
+           guard::memory_bytes(config.guard) + exemption_table::memory_bytes(exempt) +
+           source_limits::memory_bytes(limits.per_source);
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }

@@ -31,6 +31,7 @@
 #include <halfproxy/admit/acl.hpp>                // address and port rules, first match
 #include <halfproxy/admit/exemption.hpp>          // sources that have proved themselves lately
 #include <halfproxy/admit/guard.hpp>              // when to challenge: off, automatic, always, monitor
+#include <halfproxy/admit/limits.hpp>             // new flows per second and half-open handshakes of one source
 #include <halfproxy/admit/rate_meter.hpp>         // events per second, smoothed over virtual time
 #include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options

@@ -111,6 +111,11 @@ std::map<drop_reason, story> stories() {
         c.guard.marks.syn_rate_on = c.guard.marks.syn_rate_max = 0;
         return tcp_alone(syn_of({.isn = 5}), c);
     };
+    s[drop_reason::source_limit] = [] {
+        engine_config c = guarded(guard_mode::off);
+        c.limits.per_source.half_open = 0;
+        return tcp_alone(syn_of({.isn = 5}), c);
+    };
     s[drop_reason::no_flow] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}); };
     s[drop_reason::cookie_invalid] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}, guarded()); };
     s[drop_reason::table_full] = [] { engine_config c = guarded(guard_mode::off); c.limits.flows_v4 = 0; return tcp_alone(syn_of({.isn = 5}), c); };

@@ -144,7 +144,7 @@ TEST_CASE("F46 a rule decides before the SYN-ACK, so a closed port does not look
             CHECK(refused.packet->tcp.flags == (flags::rst | flags::ack));
             CHECK(refused.packet->tcp.ack == 6);
             l.ends.server_port = 80;
-            CHECK(l.client_sends(syn_of({.isn = 5})).packet->tcp.flags == (flags::syn | flags::ack));
+            CHECK(l.client_sends(syn_of({.isn = 5})).fate == verdict::reply);
             CHECK(l.counters().cookies_sent == 1);
         }
 }

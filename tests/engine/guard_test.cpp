@@ -262,7 +262,7 @@ TEST_CASE("challenge_reset: an unacceptable ACK, the client's RST, and its next 
             outcome const answer = l.client_sends(syn);
             REQUIRE(answer.fate == verdict::reply);
             decoded const& d = *answer.packet;
-            CHECK(d.tcp.flags == (flags::syn | flags::ack));
+            CHECK(d.tcp.flags == flags::ack);
             CHECK(d.tcp.window == 0);
             CHECK(static_cast<std::int32_t>(d.tcp.ack - isn) <= 0);  // SEG.ACK =< ISS
             CHECK(d.transport.size() == 20);
@@ -369,4 +369,61 @@ TEST_CASE("nothing of one method proves a source to the other") {
     ack.ack = d.tcp.ack + 1;
     ack.timestamps.reset();
     CHECK(splice.client_sends(ack).reason == drop_reason::cookie_invalid);
+}
+
+// --- Limits of one source -----------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a source with as many half-open connections as its limit opens no more until one of them is complete or over") {
+    for (unsigned version : {4u, 6u}) {
+        engine_config c = guarded(guard_mode::off);
+        c.limits.per_source.half_open = 3;
+        c.timeouts.syn_sent = 5'000;
+        line l(c, family(version));
+        l.at(0);
+        open_half(l, 3);
+        CHECK(l.client_sends(syn_of({.isn = 5})).reason == drop_reason::source_limit);
+        endpoints const one = l.ends;
+        l.ends.client4 += 1;
+        l.ends.client6[7] += 1;
+        CHECK(l.client_sends(syn_of({.isn = 5})).fate == verdict::forward);  // another source
+        l.ends = one;
+        l.ends.client_port = 1000;
+        hands h{l, {.isn = 0}};
+        l.server_sends(h.syn_ack());
+        h.cookie = h.server.isn;
+        h.cookie_clock = h.server.clock;
+        CHECK(l.client_sends(h.third_ack()).fate == verdict::forward);
+        l.ends.client_port = 2000;
+        CHECK(l.client_sends(syn_of({.isn = 5})).fate == verdict::forward);
+        l.ends.client_port = 2001;
+        CHECK(l.client_sends(syn_of({.isn = 5})).reason == drop_reason::source_limit);
+        CHECK(l.at(20'000).client_sends(syn_of({.isn = 5})).fate == verdict::forward);
+    }
+}
+
+TEST_CASE("a source opens so many flows per second and no more, of TCP and of datagrams, behind a cookie too") {
+    for (unsigned version : {4u, 6u})
+        for (guard_mode mode : {guard_mode::off, guard_mode::always}) {
+            engine_config c = guarded(mode);
+            c.limits.per_source.new_flows_per_s = 5;
+            line l(c, family(version));
+            l.at(0);
+            unsigned opened = 0, refused = 0;
+            for (unsigned i = 0; i < 50; ++i) {  // 10 per second, 5 s
+                l.at(100 * i);
+                l.ends.client_port = 1000 + i;
+                hands h{l};
+                outcome o = l.client_sends(syn_of(h.client));
+                if (mode == guard_mode::always) {
+                    h.cookie = o.packet->tcp.seq;
+                    h.cookie_clock = o.packet->tcp.timestamps->first;
+                    o = l.client_sends(h.third_ack());
+                }
+                opened += o.fate == verdict::forward ? 1 : 0;
+                refused += o.reason == drop_reason::source_limit ? 1 : 0;
+            }
+            CHECK(opened + refused == 50);
+            CHECK(opened >= 28);  // 5 at once and 5 each second
+            CHECK(opened <= 30);
+        }
 }

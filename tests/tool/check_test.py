@@ -47,6 +47,8 @@ established = "never"
 closed = 1.5
 [limits]
 flows_v6 = 0
+source_half_open = 50
+source_new_flows_per_s = "never"
 [normalize]
 malformed = "pass"
 fast_open = "strip"
@@ -86,7 +88,8 @@ class Check(ToolTest):
                      'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
                      "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
-                     "flows_v6 = 0", 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     "flows_v6 = 0", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"',
+                     'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1"]:
             self.assertIn(line, lines)
 
@@ -166,6 +169,9 @@ class Check(ToolTest):
             ('[guard]\nallow = "10.0.0.0/8"', 2, "guard.allow", "list"),
             ('[guard]\nallow = ["10.0.0.0/33"]', 2, "guard.allow", "from 0 to 32"),
             ("[limits]\nflows_v4 = 4294967296", 2, "limits.flows_v4", "from 0 to"),
+            ("[limits]\nsource_half_open = 0", 2, "limits.source_half_open", "from 1 to"),
+            ("[limits]\nsource_new_flows_per_s = 1.5", 2, "limits.source_new_flows_per_s", "integer"),
+            ("[limits]\nsource_buckets = 0", 2, "limits.source_buckets", "from 1 to"),
             ("[limits]\nflows_v4 = -1", 2, "limits.flows_v4", "from 0 to"),
             ('[timeouts]\nclosed = "soon"', 2, "timeouts.closed", '"never"'),
             ("[timeouts]\nestablished = 3000000", 2, "timeouts.established", "2073600"),
@@ -209,7 +215,7 @@ class Check(ToolTest):
         self.assert_refused(run("check", "--config", self.dir), str(self.dir), "directory")
 
     def test_the_memory_it_announces_is_what_an_engine_takes(self):
-        text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\n[guard]\nmode = \"auto\"\nexempt_sources = 100000\n"
+        text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\nsource_half_open = 9\n[guard]\nmode = \"auto\"\nexempt_sources = 100000\n"
         text += "[guard.service]\nbuckets = 50000\n"
         announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
         report = self.dir / "report.json"

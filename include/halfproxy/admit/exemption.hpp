@@ -28,6 +28,17 @@ struct source_network {
         std::memcpy(&out.bits, address.data(), sizeof out.bits);
         return out;
     }
+
+    /// Never 0: that is an empty place.
+    [[nodiscard]] std::uint64_t tag() const noexcept { return 1u | (ipv6 ? 2u : 0u) | std::uint64_t{zone & 0xfffu} << 2; }
+
+    /// Who does not know the seed cannot aim at one bucket cheaply.
+    [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
+        std::uint64_t h = bits ^ seed ^ tag() << 50;
+        h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;  // SplitMix64's finalizer
+        h = (h ^ h >> 27) * 0x94d049bb133111ebu;
+        return h ^ h >> 31;
+    }
 };
 
 /// Sets of four entries, one cache line each. A full set forgets the entry that would end first: that client is challenged once more, no harm
@@ -41,7 +52,7 @@ class exemption_table {
     [[nodiscard]] bool contains(source_network const& source, time_point now) const noexcept {
         if (sets_.empty()) return false;
         std::int64_t const at = milliseconds(now);
-        std::uint64_t const tag = tag_of(source);
+        std::uint64_t const tag = source.tag();
         for (entry const& e : set_of(source).entries)
             if (e.bits == source.bits && tag_part(e) == tag) return ends(e) > at;
         return false;
@@ -51,7 +62,7 @@ class exemption_table {
     bool insert(source_network const& source, time_point now, timeout_ms lifetime) noexcept {
         if (sets_.empty()) return false;
         bool const known = contains(source, now);
-        std::uint64_t const tag = tag_of(source);
+        std::uint64_t const tag = source.tag();
         auto const better_place = [&](entry const& a, entry const& b) {
             auto const rank = [&](entry const& e) { return e.bits == source.bits && tag_part(e) == tag ? 0 : tag_part(e) == 0 ? 1 : 2; };
             return rank(a) != rank(b) ? rank(a) < rank(b) : ends(a) < ends(b);
@@ -84,19 +95,13 @@ class exemption_table {
     [[nodiscard]] static std::int64_t milliseconds(time_point now) noexcept {
         return std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
     }
-    [[nodiscard]] static std::uint64_t tag_of(source_network const& s) noexcept {
-        return 1u | (s.ipv6 ? 2u : 0u) | std::uint64_t{s.zone & 0xfffu} << 2;
-    }
     [[nodiscard]] static std::uint64_t tag_part(entry const& e) noexcept { return e.end_and_tag & ((1u << tag_bits) - 1); }
     [[nodiscard]] static std::int64_t ends(entry const& e) noexcept {
         return static_cast<std::int64_t>(e.end_and_tag) >> tag_bits;  // keeps the sign: clocks may begin below zero
     }
 
     [[nodiscard]] std::size_t number_of(source_network const& s) const noexcept {
-        std::uint64_t h = s.bits ^ seed_ ^ tag_of(s) << 50;
-        h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;  // SplitMix64's finalizer
-        h = (h ^ h >> 27) * 0x94d049bb133111ebu;
-        return static_cast<std::size_t>((h ^ h >> 31) & (sets_.size() - 1));
+        return static_cast<std::size_t>(s.hash(seed_) & (sets_.size() - 1));
     }
     [[nodiscard]] set const& set_of(source_network const& s) const noexcept { return sets_[number_of(s)]; }
     [[nodiscard]] set& set_of(source_network const& s) noexcept { return sets_[number_of(s)]; }

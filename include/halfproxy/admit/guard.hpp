@@ -47,7 +47,7 @@ enum class guard_method : std::uint8_t {
 
 /// challenge_reset: who ends the attempt that proved the source. See engine/impl/guard_path.hpp.
 enum class reset_by : std::uint8_t {
-    client,  ///< its stack answers an unacceptable ACK with a RST and sends its SYN again: the application sees a delay only
+    client,  ///< its stack answers an unacceptable ACK with a RST and sends its SYN again: the application sees a delay at most
     proxy,   ///< a SYN-ACK that is right, then a RST: the application sees a reset connection and must connect again
 };
 

@@ -4,6 +4,7 @@
 
 #include <halfproxy/admit/acl.hpp>
 #include <halfproxy/admit/guard.hpp>
+#include <halfproxy/admit/limits.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/track/flow_table.hpp>
@@ -61,6 +62,7 @@ struct limits_config {
     std::uint32_t flows_v4 = 262'144;
     std::uint32_t flows_v6 = 65'536;
     std::uint32_t handshakes = 16'384;  ///< handshakes with servers in progress at once
+    source_limits_config per_source{};
 };
 
 struct engine_config {

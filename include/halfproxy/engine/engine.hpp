@@ -8,6 +8,7 @@
 #include <halfproxy/admit/acl.hpp>
 #include <halfproxy/admit/exemption.hpp>
 #include <halfproxy/admit/guard.hpp>
+#include <halfproxy/admit/limits.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/frame.hpp>
 #include <halfproxy/core/outbox.hpp>
@@ -95,8 +96,8 @@ class engine {
     [[nodiscard]] std::uint32_t half_open() const noexcept { return half_open_; }
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + guard_.memory_bytes() +
-               sizeof(*this);
+        return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + source_limits_.memory_bytes() +
+               guard_.memory_bytes() + sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -200,6 +201,8 @@ class engine {
     template <class Address>
     [[nodiscard]] bool exempt(flow_key<Address> const& key) const noexcept;
     template <class Address>
+    [[nodiscard]] bool within_source_limits(flow_key<Address> const& key) noexcept;
+    template <class Address>
     [[nodiscard]] bool challenges_now(flow_key<Address> const& key, side arrival) const noexcept;
     template <class Address>
     [[nodiscard]] guard_verdict ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept;
@@ -283,6 +286,7 @@ class engine {
     flow_store<ipv6_bytes> v6_;
     handshake_pool handshakes_;
     exemption_table exempt_;
+    source_limits source_limits_;
     split_mix64 random_;
     engine_counters counters_{};
     std::uint32_t half_open_ = 0;

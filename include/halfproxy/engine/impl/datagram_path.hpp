@@ -39,6 +39,7 @@ typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame&
         admission const wish =
             policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, f.arrival, false});
         if (wish == admission::deny) return drop(drop_reason::policy_denied);
+        if (!within_source_limits(key)) return drop(drop_reason::source_limit);
         flow_of = open_flow(key, f.arrival, false);
         if (flow_of == nullptr) return drop(drop_reason::table_full);
         arm(*flow_of, config_.timeouts.datagram_new);

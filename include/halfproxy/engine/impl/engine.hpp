@@ -15,7 +15,7 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
     : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
       cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed, config.memory),
       v6_(config.limits.flows_v6, config.seed, config.memory), handshakes_(config.limits.handshakes),
-      exempt_(exempt_sources(config.guard), config.seed), random_(config.seed) {
+      exempt_(exempt_sources(config.guard), config.seed), source_limits_(config.limits.per_source, config.seed), random_(config.seed) {
     for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
 }
 

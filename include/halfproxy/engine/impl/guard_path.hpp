@@ -5,18 +5,19 @@
 //
 //      client                                half proxy                              server
 //        | SYN seq=C -------------------------->|                                      |
-//        |<-- SYN-ACK ack=X, X <= C ------------|  X is a cookie; no connection begins  |
+//        |<-- ACK ack=X, X <= C ----------------|  X is a cookie; no connection begins  |
 //        | RST seq=X --------------------------->|  the source is proven for exempt_s    |     RFC 9293 section 3.10.7.3
 //        | SYN seq=C (retransmitted) ------------------------------------------------->|     untouched, as everything after it
 //
 // Every stack that follows RFC 9293 sends that RST, stays in SYN-SENT and sends its SYN again when its timer says so; the application notices
-// nothing else. Linux (seen with 6.x) does not wait for the first timeout but sends it again within two ticks of its clock. Others wait for
+// nothing else. Linux (seen with 6.18) does not wait for the first timeout but sends it again within two ticks of its clock. Others wait for
 // theirs: one second by RFC 6298.
 //
-// X is chosen at or below the SYN's own number, for stateful firewalls on the client's way: Linux's conntrack calls a SYN-ACK that
-// acknowledges what was never sent invalid, but lets one pass that is merely old. A client behind a firewall that drops both never proves itself: for such
-// networks there is reset_by::proxy, a right cookie first and a RST to the ACK. After that the application must connect again, which
-// browsers do and most other programs do not.
+// A bare ACK, as a server with an older connection would send it (a challenge ACK), and no SYN-ACK: Linux's conntrack, which may stand on the client's
+// way, lets that ACK and the RST pass and forgets both. An old SYN-ACK passes too, but conntrack learns its sequence number and then
+// calls half of the true connections invalid. A client behind a firewall that drops challenge ACKs never proves itself: for such networks there
+// is reset_by::proxy, a right cookie first and a RST to the ACK. After that the application must connect again, which browsers do
+// and most other programs do not.
 //
 // Strength: X carries 31 bits that must fit (24 of the cookie's MAC, 7 of its constant options), and its top bit is free: a forged RST
 // proves its source with probability 2^-30. A check costs at most two hashes.
@@ -78,6 +79,13 @@ template <engine_policies Policies>
 template <class Address>
 bool engine<Policies>::exempt(flow_key<Address> const& key) const noexcept {
     return exempt_.contains(source_network::of(key.tuple.source, key.zone), now_);
+}
+
+/// Counts the flow that is about to be opened.
+template <engine_policies Policies>
+template <class Address>
+bool engine<Policies>::within_source_limits(flow_key<Address> const& key) noexcept {
+    return source_limits_.admits(source_network::of(key.tuple.source, key.zone), stamp_);
 }
 
 /// Of a SYN on a flow that exists: without counting anything.
@@ -155,7 +163,7 @@ inline constexpr cookie_options reset_options{.mss = 1460};
 
 }  // namespace detail
 
-/// The SYN becomes a SYN-ACK without options, hence never longer, whose acknowledgment no client in SYN-SENT accepts.
+/// The SYN becomes an ACK without options, hence never longer, that no client in SYN-SENT accepts.
 template <engine_policies Policies>
 template <class Address>
 typename engine<Policies>::decision engine<Policies>::send_unacceptable_ack(tcp_packet& t, flow_key<Address> const& key) noexcept {
@@ -163,8 +171,7 @@ typename engine<Policies>::decision engine<Policies>::send_unacceptable_ack(tcp_
     cookie const c = cookies_.make(detail::reset_subject(key), detail::reset_options, detail::is_v6<Address>, now_);
     seq_num const old = c.isn.at_or_before(client_isn) ? c.isn : seq_num{c.isn.value ^ 0x8000'0000u};
     packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
-    constexpr std::uint8_t syn_ack = tcp_flag::syn | tcp_flag::ack;
-    return send_in_place(t, back, {.seq = c.isn, .ack = old, .flags = syn_ack, .window = 0}, {}, verdict::reply);
+    return send_in_place(t, back, {.seq = c.isn, .ack = old, .flags = tcp_flag::ack, .window = 0}, {}, verdict::reply);
 }
 
 /// Whether this is the RST with which a client answers send_unacceptable_ack().

@@ -167,6 +167,7 @@ template <class Address>
 void engine<Policies>::half_open_changed(flow<Address> const& f, int by) noexcept {
     if (by == 0) return;
     half_open_ += static_cast<std::uint32_t>(by);
+    source_limits_.half_open_changed(source_network::of(f.tuple[0].source, f.zone), by);
     guard_.half_open_changed(guard_syn_of(f.key(0), f.arrival(direction::from_client)), by);
 }
 

@@ -143,6 +143,7 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
     admission const wish = policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, t.f.arrival, true});
     if (wish == admission::deny) return drop(drop_reason::policy_denied);
+    if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const number = handshakes_.claim();
     if (!number) return drop(drop_reason::handshakes_full);
     flow<Address>* const f = open_flow(key, t.f.arrival, true);

@@ -167,6 +167,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
         case guard_verdict::pass: break;
     }
 
+    if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
     tcp_tracker<Checks>::open(f->tcp, segment_of(t, *f, direction::from_client));
@@ -191,6 +192,7 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     bool const pick_up = config_.tracking.pickup == pickup::any || (config_.tracking.pickup == pickup::data_only && data);
     if (!pick_up) return drop(may_be_cookie ? drop_reason::cookie_invalid : drop_reason::no_flow);
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
+    if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
     tcp_tracker<Checks>::pick_up(f->tcp, segment_of(t, *f, direction::from_client));
