@@ -448,3 +448,40 @@ TEST_CASE("F42 what is picked up and never answered ends soon") {
         CHECK_FALSE(c.alive());
     }
 }
+
+TEST_CASE("F33 F35 where it is strict, segments and ACKs from before the window are dropped, and the connection goes on") {
+    for (world const& w : every_world()) {
+        CAPTURE(w);
+        engine_config config = guarded();
+        config.tracking.strictness = strictness::strict;
+        conversation c(w, config);
+        open_with_small_windows(c);
+        for (std::uint32_t sent = 0; sent < 98'000; sent += 1000) {
+            c.server_passes(c.server(sent, 0, 1000, small_window));
+            c.client_passes(c.client(0, sent + 1000, 0, small_window));
+        }
+        c.server_passes(c.server(97'000, 0, 1000, small_window));
+        c.server_dropped(c.server(0, 0, 1000, small_window), drop_reason::seq_below_window);
+        c.client_dropped(c.client(0, 0, 0, small_window), drop_reason::ack_too_old);
+        c.client_passes(c.client(0, 98'000, 10, small_window));
+        c.server_passes(c.server(98'000, 10, 10, small_window));
+    }
+}
+
+TEST_CASE("where nothing is checked no number is a reason to drop, and the states go on all the same") {
+    for (world const& w : every_world()) {
+        CAPTURE(w);
+        engine_config config = guarded();
+        config.tracking.strictness = strictness::off;
+        conversation c(w, config);
+        c.open();
+        for (std::uint32_t off : {0u - 1'000'000, 1'000'000u, 0x7fff'0000u}) {
+            c.client_passes(c.client(off, 0, 10));
+            c.server_passes(c.server(0, off, 10));
+        }
+        CHECK(c.state() == tcp_state::established);
+        c.client_passes(rst(c.client(5'000'000, 0)));
+        CHECK(c.state() == tcp_state::closed);
+        CHECK(c.drops() == 0);
+    }
+}

@@ -219,3 +219,53 @@ TEST_CASE("F40 F12 the third ACK again does not prolong the wait for a silent se
         CHECK(sent.back().tcp.seq == c.hands.cookie + 1);
     }
 }
+
+TEST_CASE("F29 on a tuple that is over the other end may open too: its SYN passes, and nothing of an old splice is left (RFC 9293 section 3.5)") {
+    for (world const& w : every_world())
+        for (past how : {past::reset_by_client, past::time_wait}) {
+            CAPTURE(w);
+            conversation c(w);
+            c.open();
+            end_as(c, how);
+            come_again(c, 0x8000'0000u);  // both ends count anew; shift() is 0
+            c.server_passes(syn_of(c.hands.server));
+            CHECK(c.state() == tcp_state::syn_sent);
+            segment answer = syn_of(c.hands.client);
+            answer.flags = flags::syn | flags::ack;
+            answer.ack = c.hands.server.isn + 1;
+            answer.timestamps = {{c.hands.client.clock, c.hands.server.clock}};
+            c.client_passes(answer);
+            c.hands.with_timestamps = false;
+            c.server_passes(c.server(0, 0));
+            CHECK(c.state() == tcp_state::established);
+            c.server_passes(c.server(0, 0, 100));
+            c.client_passes(c.client(0, 100, 100));
+            CHECK(c.drops() == 0);
+        }
+}
+
+TEST_CASE("connections from inside pass a guard that challenges outside untouched, again and again on one tuple") {
+    for (world const& w : spliced_worlds()) {
+        CAPTURE(w);
+        conversation c(w);
+        // The end inside opens: it is the `server` of the packets here.
+        for (int round = 0; round < 3; ++round) {
+            c.server_passes(syn_of(c.hands.server));
+            segment answer = syn_of(c.hands.client);
+            answer.flags = flags::syn | flags::ack;
+            answer.ack = c.hands.server.isn + 1;
+            answer.timestamps = {{c.hands.client.clock, c.hands.server.clock}};
+            c.client_passes(answer);
+            c.server_passes(c.server(0, 0, 50));
+            c.client_passes(c.client(0, 50, 60));
+            CHECK(c.state() == tcp_state::established);
+            c.client_passes(fin(c.client(60, 50)));
+            c.server_passes(fin(c.server(50, 61)));
+            c.client_passes(c.client(61, 51));
+            CHECK(c.state() == tcp_state::time_wait);
+            come_again(c, 77'777);
+        }
+        CHECK(c.line.counters().cookies_sent == 0);
+        CHECK(c.drops() == 0);
+    }
+}
