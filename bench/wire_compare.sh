@@ -16,10 +16,12 @@ usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
              nft-synproxy   the kernel's router with nftables' synproxy
              default: inline-always bare kernel-bridge nginx-stream nft-synproxy
   --rounds   how often each is measured, in turns (3)
-  --seconds  of each measurement (3); each contender takes about four of them per round
+  --seconds  of each measurement (3); each contender takes about five of them per round
 
 Prints median (lowest to highest) of: iperf3 with one stream; wrk with a connection per request, 16 at a time; the
-median latency of wrk's requests on one kept connection, and its requests/s on 16.
+median latency of wrk's requests on one kept connection, and its requests/s on 16; for those that answer SYNs themselves,
+SYN-ACKs/s under a flood, and the same for each core that was busy, less what the flood costs when nobody answers. Let nothing
+else run meanwhile.
 TEXT
 }
 
@@ -49,6 +51,8 @@ lab_in server ip addr add 10.81.0.2/24 dev s0 && lab_in server ip route add 10.8
 routed() { lab_in proxy ip addr add 10.80.0.1/24 dev out0 && lab_in proxy ip addr add 10.81.0.1/24 dev in0; }
 unrouted() { lab_in proxy ip addr flush dev out0 && lab_in proxy ip addr flush dev in0; }
 set_proxy() { lab_in proxy sh -c "echo $2 > /proc/sys/$1"; }
+# A stack steps about ten ports from connection to connection, so among 28,000 it comes to old ones again after two seconds.
+lab_in client sh -c 'echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range' || lab_fail "cannot widen the client's port range"
 
 # start_CONTENDER sets `target`, the address the client uses; stop_CONTENDER undoes it.
 start_inline() { lab_inline --guard "$1"; target=$LAB_SERVER4; }
@@ -72,12 +76,19 @@ END
     lab_until 5 lab_listens proxy 80
 }
 stop_nginx-stream() { lab_stop "$LAB_PROXY"; unrouted; }
+# A pair of ports that conntrack still remembers never connects through it: the translation of the old connection spoils the cookie, and
+# what is over is remembered for 120 s. So that its speed is measured and not that fault, closed connections are forgotten after a second, and
+# its own SYN-ACKs are not tracked.
 start_nft-synproxy() {
     routed && set_proxy net/ipv4/ip_forward 1 && set_proxy net/netfilter/nf_conntrack_tcp_loose 0 || return 1
+    local state
+    for state in fin_wait close_wait last_ack time_wait close; do set_proxy net/netfilter/nf_conntrack_tcp_timeout_$state 1 || return 1; done
+    lab_in proxy ip route add default via 10.80.0.2 || return 1  # so that it can answer a flood's sources, too
     target=10.81.0.2
     lab_in proxy nft -f - << 'END'
 table ip compare {
     chain early { type filter hook prerouting priority raw; iif "out0" tcp flags syn / fin,syn,rst,ack notrack; }
+    chain answers { type filter hook output priority raw; tcp flags syn,ack / syn,ack notrack; }
     chain passing {
         type filter hook forward priority filter;
         iif "out0" tcp dport 1-65535 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm
@@ -90,6 +101,24 @@ stop_nft-synproxy() { lab_in proxy nft delete table ip compare; set_proxy net/ip
 stop_other() { lab_stop "$LAB_PROXY"; }
 
 wrk_() { lab_in client wrk -t 1 -d "${seconds}s" "$@" "http://$target/one"; }
+answered() { lab_in client awk '/^ *c0:/{sub(/.*:/, ""); print $2}' /proc/net/dev; }
+busy_ticks() { awk '/^cpu /{print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
+flood() { # MAC: as much as the generator makes; prints packets sent, packets that came back, and the ticks in which cores worked
+    local came busy
+    came=$(answered) busy=$(busy_ticks)
+    lab_in client "$SYN_FLOOD_BIN" --interface c0 --to-mac "$1" --to "$target" --rate 10000000 --seconds "$seconds" > "$LAB_DIR/flood.out" || return 1
+    echo "$(sed 's/.*"sent": \([0-9]*\).*/\1/' "$LAB_DIR/flood.out") $(($(answered) - came)) $(($(busy_ticks) - busy))"
+}
+syns() { # CONTENDER: SYN-ACKs per second, and per second of a core
+    local mac
+    case $1 in
+        inline-always) mac=$(lab_mac server s0) ;;
+        nft-synproxy) mac=$(lab_mac proxy out0) ;;
+        *) echo nan nan; return ;;
+    esac
+    echo "$(flood "$mac") $nobody $seconds" |
+        awk -v tick="$(getconf CLK_TCK)" '{ cores = ($3 - $1 * $6 / $4) / tick; print $2 / $7, (cores > 0 ? $2 / cores : "nan") }'
+}
 measure() { # NAME: one line of results
     lab_spawn server iperf iperf3 -s -1
     local iperf=$LAB_PID gbit connections latency requests
@@ -100,10 +129,12 @@ measure() { # NAME: one line of results
     connections=$(wrk_ -c 16 -H 'Connection: close' | awk '/^Requests\/sec/{print $2}')
     latency=$(wrk_ -c 1 --latency | awk '$1 == "50%" {v = $2; if (v ~ /ms$/) print v * 1000; else print v + 0}')
     requests=$(wrk_ -c 16 | awk '/^Requests\/sec/{print $2}')
-    echo "$1 ${gbit:-nan} ${connections:-nan} ${latency:-nan} ${requests:-nan}" >> "$results"
+    echo "$1 ${gbit:-nan} ${connections:-nan} ${latency:-nan} ${requests:-nan} $(syns "$1")" >> "$results"
 }
 answers() { [ "$(lab_in client curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://$target/one")" = 200 ]; }
 
+target=$LAB_SERVER4
+nobody=$(flood 02:00:00:00:00:99) || lab_fail "no flood: $(cat "$LAB_DIR/flood.out")"  # what the generator itself costs
 for ((round = 1; round <= rounds; ++round)); do
     for contender in "${contenders[@]}"; do
         kind=${contender%%-*} argument=${contender#*-}
@@ -123,11 +154,11 @@ import sys
 
 path, *contenders = sys.argv[1:]
 rows = [line.split() for line in open(path)]
-print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}")
+print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}{'SYN-ACKs/s':>28}{'SYN-ACKs/s per core':>28}")
 for name in contenders:
     cells = []
-    for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0)):
+    for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)):
         values = [v for row in rows if row[0] == name for v in [float(row[column])] if v == v]
         cells.append(f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if values else "-")
-    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}")
+    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}{cells[4]:>28}{cells[5]:>28}")
 PYTHON
