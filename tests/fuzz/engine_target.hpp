@@ -54,6 +54,10 @@ class engine_play {
         c.normalize.verify_checksums = (b & 1u) != 0;
         c.promise.timestamps = (b & 2u) != 0;
         c.promise.sack = (b & 4u) != 0;
+        c.guard.method = (b & 8u) != 0 ? guard_method::challenge_reset : guard_method::splice;
+        c.guard.reset_by = (b & 2u) != 0 ? reset_by::client : reset_by::proxy;
+        c.guard.services = 4;
+        c.guard.service_marks = {.half_open_on = 2, .half_open_off = 1, .half_open_max = 4};
         c.promise.window_scale = static_cast<std::uint8_t>(b >> 4);
         c.limits = {8, 8, 4};
         return c;

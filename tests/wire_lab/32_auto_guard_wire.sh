@@ -20,6 +20,7 @@ lab_report '
 flood = json.load(open(directory + "/flood.out"))
 passed = report["syns_seen"] - report["cookies_sent"]
 expect(report["guard"] == {"state": "active", "activations": 1}, "the guard was to become active, once")
+expect(report["guard_transitions"]["global"] == {"active": 1, "grace": 0, "ready": 0}, "the transitions were to be counted")
 expect(1024 <= passed <= 1024 + 20 + 64 + 100, "%d SYNs passed before the guard was active" % passed)
 spared = report["counters"]["syns_exempt"]
 expect(1 <= report["cookies_valid"] <= 10, "the client was to prove itself once, and then be exempt for 30 s at a time")

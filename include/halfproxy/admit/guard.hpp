@@ -195,10 +195,13 @@ class guard {
 
     /// A challenge went out, or (-1) was answered.
     void note_challenge(guard_syn const& syn, stamp_ms now, int by) noexcept;
+    [[nodiscard]] bool counts_challenges() const noexcept { return by_marks_; }
 
     /// A handshake that passed began (+1), or completed or ended (-1).
     void half_open_changed(guard_syn const& syn, int by) noexcept;
 
+    /// Whether every SYN of this side is challenged, whoever sends it: then nothing else need be asked.
+    [[nodiscard]] bool challenges_every(side s) const noexcept { return every_syn_ && guards(s); }
     [[nodiscard]] bool allows(ip_address const& client) const noexcept;
     [[nodiscard]] bool has_allow_list() const noexcept { return !config_.allow.empty(); }
     [[nodiscard]] bool guards(side s) const noexcept { return guards_[static_cast<std::size_t>(s)]; }
@@ -248,6 +251,8 @@ class guard {
     std::array<bool, 2> guards_{};
     bool by_marks_ = false;      ///< automatic or monitor: machines run
     bool capped_ = false;        ///< some maximum is configured
+    bool every_syn_ = false;     ///< always, without caps, allow list and exemption
+    std::array<bool, 2> by_side_{};  ///< a side's scope has marks
     std::array<guard_machine, 3> scopes_{};  ///< global, outside, inside
     std::vector<service> services_{};
     std::uint32_t active_ = 0;    ///< scopes that are active

@@ -35,14 +35,13 @@ inline std::uint32_t guard_machine::half_open_equivalent(guard_config const& c, 
 
 inline bool guard_machine::update(guard_marks const& marks, guard_config const& c, stamp_ms now) noexcept {
     if (!marks.any()) return false;
-    bool const by_rate = marks.syn_rate_on != no_mark;
-    std::uint32_t const rate = by_rate ? syns_per_second(c, now) : 0;
+    auto const rate_reaches = [&](std::uint32_t mark) { return marks.syn_rate_on != no_mark && syns_per_second(c, now) >= mark; };
     if (state_ != guard_state::active) {
-        if (half_open_ >= marks.half_open_on || (by_rate && rate >= marks.syn_rate_on)) return enter(guard_state::active, now);
+        if (half_open_ >= marks.half_open_on || rate_reaches(marks.syn_rate_on)) return enter(guard_state::active, now);
         if (state_ == guard_state::grace && detail::has_passed(since_, now, c.grace)) return enter(guard_state::ready, now);
         return false;
     }
-    if (!detail::has_passed(since_, now, c.min_active) || (by_rate && rate >= marks.syn_rate_off)) return false;
+    if (!detail::has_passed(since_, now, c.min_active) || rate_reaches(marks.syn_rate_off)) return false;
     if (marks.half_open_on != no_mark && half_open_equivalent(c, now) >= marks.half_open_off) return false;
     return enter(guard_state::grace, now);
 }
@@ -69,7 +68,9 @@ inline guard::guard(guard_config const& config)
     services_.resize(buckets(config));
     capped_ = config.marks.capped() || config.side_marks[0].capped() || config.side_marks[1].capped() ||
               (!services_.empty() && config.service_marks.capped());
+    for (std::size_t s = 0; s < 2; ++s) by_side_[s] = config.side_marks[s].any() || config.side_marks[s].capped();
     if (config.mode != guard_mode::always) return;
+    every_syn_ = !capped_ && config.allow.empty() && config.exempt_time() == 0;
     scopes_[0].begin_active();
     active_ = in_force_ = 1;
 }
@@ -78,7 +79,8 @@ inline guard::guard(guard_config const& config)
 template <class Visit>
 void guard::each_scope(guard_syn const& syn, Visit&& visit) noexcept {
     visit(scopes_[0], config_.marks);
-    visit(scopes_[side_index(syn.arrival)], config_.side_marks[static_cast<std::size_t>(syn.arrival)]);
+    auto const from = static_cast<std::size_t>(syn.arrival);
+    if (by_side_[from]) visit(scopes_[side_index(syn.arrival)], config_.side_marks[from]);
     if (service* const s = service_of(syn)) visit(s->machine, config_.service_marks);
 }
 
@@ -125,8 +127,9 @@ void guard::note_syn(guard_syn const& syn, stamp_ms now, Notify&& notify) noexce
     if (!by_marks_) return;
     guard_event about{.where = syn.arrival};
     update(scopes_[0], config_.marks, about, now, notify);
+    auto const from = static_cast<std::size_t>(syn.arrival);
     about.scope = guard_scope::side;
-    update(scopes_[side_index(syn.arrival)], config_.side_marks[static_cast<std::size_t>(syn.arrival)], about, now, notify);
+    if (by_side_[from]) update(scopes_[side_index(syn.arrival)], config_.side_marks[from], about, now, notify);
     service* const s = service_of(syn);
     if (s == nullptr) return;
     if (s->machine.state() != guard_state::active) {

@@ -99,6 +99,7 @@ bool engine<Policies>::challenges_now(flow_key<Address> const& key, side arrival
 template <engine_policies Policies>
 template <class Address>
 guard_verdict engine<Policies>::ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept {
+    if (wish == admission::by_guard && guard_.challenges_every(arrival)) return guard_verdict::challenge;
     bool const guarded = guard_.guards(arrival);
     guard_syn const syn = guard_syn_of(key, arrival);
     if (guarded) guard_.note_syn(syn, stamp_, [this](guard_event const& e) { tell_observer(e); });
@@ -135,7 +136,7 @@ typename engine<Policies>::decision engine<Policies>::challenge(tcp_packet& t, f
     decision const d = unacceptable ? send_unacceptable_ack(t, key) : send_cookie(t, key);
     if (d.outcome != verdict::reply) return d;
     ++counters_.cookies_sent;
-    guard_.note_challenge(guard_syn_of(key, t.f.arrival), stamp_, +1);
+    if (guard_.counts_challenges()) guard_.note_challenge(guard_syn_of(key, t.f.arrival), stamp_, +1);
     return d;
 }
 
@@ -145,6 +146,7 @@ template <class Address>
 void engine<Policies>::note_proven(flow_key<Address> const& key, side arrival) noexcept {
     ++counters_.cookies_valid;
     timeout_ms const lifetime = guard_.config().exempt_time();
+    if (!guard_.counts_challenges() && lifetime == 0) return;
     bool const first = lifetime == 0 || exempt_.insert(source_network::of(key.tuple.source, key.zone), now_, lifetime);
     if (first) guard_.note_challenge(guard_syn_of(key, arrival), stamp_, -1);  // a repeated proof answers no challenge of its own
 }
