@@ -77,7 +77,8 @@ void flow_listing::count(sighting const& s, flow_handle handle) {
     unsigned const direction = handle.direction();
     bool const is_tcp = s.protocol == ip_protocol::tcp;
     if (is_tcp && s.packet.layout().error != drop_reason::none) return;  // a header that ends nowhere
-    if (s.has_ports && transport_sum_of(s.packet) == transport_sum::bad)
+    bool const unsummed = is_tcp && s.packet.tcp().checksum == 0;  // as in an IPv4 header: left to the sender's device
+    if (s.has_ports && !unsummed && transport_sum_of(s.packet) == transport_sum::bad)
         return log.observe_bad_checksum(direction, s.ip_bytes);
     if (is_tcp) return log.observe(s.segment, direction, s.ip_bytes);
     std::uint32_t payload = s.has_ports ? s.packet.layout().payload_bytes() : 0;  // of a header not read

@@ -68,6 +68,8 @@ def tcp_flow(steps, *expectations, sport=40000, port=8111, server=SERVER, isn=(1
                       bytes(size), window=more.get('window', 64240))
         if more.get('corrupt'):
             segment = segment[:16] + bytes(b ^ 0x55 for b in segment[16:18]) + segment[18:]
+        if more.get('unsummed'):
+            segment = segment[:16] + bytes(2) + segment[18:]
         if more.get('offloaded'):
             partial = ~checksum(pseudo(source[0], target[0], TCP, len(segment))) & 0xffff
             segment = segment[:16] + struct.pack('!H', partial) + segment[18:]
@@ -160,8 +162,9 @@ def letters():
              isn=(0xffffffc0, 0xfffffffe))
 
 
-    # Captured at its sender, whose device was to finish the checksums: not bad.
+    # Captured at its sender, whose device was to finish the checksums, or to make them: not bad.
     tcp_flow(HANDSHAKE + [(3, '>', 'PA', 1, 1, 10, {'offloaded': True})], (4, Expected('S1', 'ShAD', (10, 0))))
+    tcp_flow(HANDSHAKE + [(3, '>', 'PA', 1, 1, 10, {'unsummed': True})], (4, Expected('S1', 'ShAD', (10, 0))))
 
 
 def directions():
