@@ -30,6 +30,7 @@ TEST_CASE("E1.2 after a RST that closed, an inexact one from the other side is n
         conversation c(w);
         c.hands.server.scale.reset();
         c.hands.server.timestamps = false;
+        if (w.spliced) c.hands.client.timestamps = false;  // what the proxy does about a promise the server breaks is not the matter here
         c.open();
         for (std::uint32_t sent = 0; sent < 3000; sent += 1000) {
             c.server_passes(c.server(sent, 0, 1000));
@@ -54,6 +55,7 @@ TEST_CASE("E1.3 F31 four RSTs at wrong numbers are dropped, the fifth, at the ne
         conversation c(w);
         c.hands.server.scale.reset();
         c.hands.server.timestamps = false;
+        if (w.spliced) c.hands.client.timestamps = false;  // what the proxy does about a promise the server breaks is not the matter here
         c.open();
         for (std::uint32_t sent = 0; sent < 3000; sent += 1000) {
             c.server_passes(c.server(sent, 0, 1000));
