@@ -499,6 +499,21 @@ TEST_CASE("F25 a SYN-ACK repeated after the splice is answered by the proxy, wit
         }
 }
 
+TEST_CASE("F25 a SYN-ACK that is not the server's own, or comes after its data, is dropped: its timestamps must not reach the server") {
+    line l(guarded());
+    hands h{l};
+    h.client.timestamps = true;
+    h.all();
+    for (auto const& [seq_off, ack_off] : {std::pair{-1, 0}, {1, 0}, {0, -1}, {-100'000, -100'000}, {1 << 30, 0}}) {
+        segment forged = h.syn_ack();
+        forged.seq = forged.seq + static_cast<std::uint32_t>(seq_off);
+        forged.ack = forged.ack + static_cast<std::uint32_t>(ack_off);
+        outcome const o = l.server_sends(forged);
+        CHECK(o.fate == verdict::drop);
+        CHECK(o.reason == drop_reason::syn_ack_mismatch);
+    }
+}
+
 TEST_CASE("F45 a bare SYN from the server, while it is asked, never reaches the client") {
     line l(guarded());
     hands h{l};

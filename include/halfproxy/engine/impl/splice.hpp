@@ -291,15 +291,16 @@ typename engine<Policies>::decision engine<Policies>::refused_by_server(tcp_pack
     return send_in_place(t, origin, reset, {}, verdict::forward);
 }
 
-/// The server has lost our ACK and repeats its SYN-ACK: we answer, the client has nothing to do with it.
+/// The server has lost our ACK and repeats its SYN-ACK: we answer, the client has nothing to do with it. Only the very numbers count,
+/// while the server has said nothing since: what the answer echoes of a guessed SYN-ACK would spoil the server's timestamps (RFC 7323 section 5.3).
 template <engine_policies Policies>
 template <class Address>
 typename engine<Policies>::decision engine<Policies>::repeat_ack(tcp_packet& t, flow<Address> const& f) noexcept {
     tcp_header const& tcp = t.p.view.tcp();
     tcp_side const& client = f.tcp.side[index(direction::from_client)];
     tcp_side const& server = f.tcp.side[index(direction::from_server)];
-    bool const repeated = t.f.arrival == f.arrival(direction::from_server) && seq_num{tcp.sequence}.before(server.end) &&
-                          seq_num{tcp.acknowledgment}.at_or_before(client.end);
+    bool const repeated = t.f.arrival == f.arrival(direction::from_server) && seq_num{tcp.sequence} + 1 == server.end &&
+                          seq_num{tcp.acknowledgment} == server.max_ack;
     if (!repeated) return drop(drop_reason::syn_ack_mismatch);
     packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     std::uint32_t const window = std::min<std::uint32_t>(client.max_window >> f.tcp.scale[0], 0xffff);
