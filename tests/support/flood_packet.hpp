@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace halfproxy::test {
 
@@ -21,8 +22,9 @@ struct flood_target {
     mac_address to_mac{};
     mac_address from_mac{};
     ip_address address{};
-    std::uint16_t port = 80;
+    std::uint16_t port = 80;                  ///< the server's, whoever sends
     flood_mode mode = flood_mode::syn;
+    std::optional<ip_address> server{};       ///< sends itself, to random ports of `address`; else sources are random
 };
 
 /// A unicast source outside the lab's 10.77.0.0/24 and fd77::/64.
@@ -73,10 +75,11 @@ inline std::size_t build_flood_packet(byte_span out, flood_target const& target,
     link = {target.to_mac, target.from_mac, target.address.version == 4 ? ether_type::ipv4 : ether_type::ipv6};
     origin.link_bytes = sizeof(ethernet_header);
     origin.ip_version = target.address.version;
-    origin.source = random_source(random, target.address.version);
+    origin.source = target.server ? target.server->bytes : random_source(random, target.address.version);
     origin.destination = target.address.bytes;
-    origin.source_port = static_cast<std::uint16_t>(1024 + random.below(64'512));
-    origin.destination_port = target.port;
+    auto const random_port = static_cast<std::uint16_t>(1024 + random.below(64'512));
+    origin.source_port = target.server ? target.port : random_port;
+    origin.destination_port = target.server ? random_port : target.port;
     return build_tcp(out, origin, flood_fields(random, target.mode), flood_options(random, target));
 }
 

@@ -74,3 +74,21 @@ TEST_CASE("sources differ from packet to packet and are unicast outside the lab'
     }
     CHECK(sources.size() > 990);
 }
+
+TEST_CASE("a flood from the server's side comes from its one address and port, to many ports of the client") {
+    split_mix64 random(4);
+    flood_target target = target_of(4, flood_mode::syn_ack);
+    target.server = ip_address::v4(0x0a4d0003);
+    std::set<std::uint16_t> ports;
+    for (int i = 0; i < 100; ++i) {
+        built packet;
+        packet.length = build_flood_packet(packet.bytes, target, random);
+        auto const view = packet.view();
+        REQUIRE(view.ipv4().source.value() == 0x0a4d0003);
+        REQUIRE(view.ipv4().destination.value() == 0x0a4d0002);
+        REQUIRE(view.tcp().source_port.value() == 80);
+        REQUIRE(verify_transport(view) == checksum_verdict::good);
+        ports.insert(view.tcp().destination_port.value());
+    }
+    CHECK(ports.size() > 90);
+}

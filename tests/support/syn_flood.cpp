@@ -31,7 +31,8 @@ constexpr std::size_t batch_packets = 32;
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr char const* usage_text =
     "usage: syn_flood --interface IF --to ADDRESS --to-mac MAC [--port 80] [--mode syn|ack|synack]\n"
-    "                 [--rate PACKETS_PER_SECOND 100000] [--seconds 10] [--count 100000000] [--seed 1]\n"
+    "                 [--server ADDRESS] [--rate PACKETS_PER_SECOND 100000] [--seconds 10] [--count 100000000] [--seed 1]\n"
+    "--server: it sends, from that port to random ports of ADDRESS; otherwise sources are random and the port is ADDRESS's.\n"
     "Sends at most so fast, so many and so long; prints what was offered as JSON. Runs only inside a namespace that\n"
     "tests/wire_lab/lab.sh made.\n";
 
@@ -58,7 +59,7 @@ ip_address address_of(std::string const& text) {
     in_addr four{};
     in6_addr six{};
     if (inet_pton(AF_INET, text.c_str(), &four) == 1) return ip_address::v4(ntohl(four.s_addr));
-    if (inet_pton(AF_INET6, text.c_str(), &six) != 1) throw std::invalid_argument("--to " + text + " is not an IP address");
+    if (inet_pton(AF_INET6, text.c_str(), &six) != 1) throw std::invalid_argument(text + " is not an IP address");
     ipv6_bytes bytes{};
     std::memcpy(bytes.data(), &six, bytes.size());
     return ip_address::v6(bytes);
@@ -82,7 +83,7 @@ flood_mode mode_of(std::string const& text) {
 
 flood_plan parse_arguments(int count, char** arguments) {
     std::map<std::string, std::string> given{{"--port", "80"}, {"--mode", "syn"}, {"--rate", "100000"}, {"--seconds", "10"},
-                                             {"--count", "100000000"}, {"--seed", "1"}, {"--interface", ""}, {"--to", ""}, {"--to-mac", ""}};
+                                             {"--count", "100000000"}, {"--seed", "1"}, {"--server", ""}, {"--interface", ""}, {"--to", ""}, {"--to-mac", ""}};
     for (int i = 1; i < count; i += 2) {
         if (!given.contains(arguments[i])) throw std::invalid_argument(std::string("unknown option ") + arguments[i]);
         if (i + 1 == count) throw std::invalid_argument(std::string(arguments[i]) + " needs a value");
@@ -94,6 +95,9 @@ flood_plan parse_arguments(int count, char** arguments) {
     out.target.to_mac = mac_of(given["--to-mac"]);
     out.target.port = static_cast<std::uint16_t>(number("--port", given["--port"], 65'535));
     out.target.mode = mode_of(given["--mode"]);
+    if (!given["--server"].empty()) out.target.server = address_of(given["--server"]);
+    if (out.target.server && out.target.server->version != out.target.address.version)
+        throw std::invalid_argument("--server and --to must be of one family");
     out.rate = number("--rate", given["--rate"], 1e7);
     out.seconds = number("--seconds", given["--seconds"], 600);
     out.count = static_cast<std::uint64_t>(number("--count", given["--count"], 1e9));
