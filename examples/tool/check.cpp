@@ -18,6 +18,11 @@ namespace {
 /// The flow table's promise for a flow's two keys (track/flow_table.hpp).
 constexpr std::size_t index_bytes_per_flow = 24;
 
+std::size_t splice_bytes(splice_config const& splice) {
+    std::size_t const held = splice.held_segments * (splice.held_bytes + sizeof(frame) + sizeof(std::uint64_t));
+    return held + backend_table::memory_bytes(splice.learn ? splice.learned_servers : 0);
+}
+
 /// Computed, not measured: a configuration may be checked on a machine that has no such memory.
 std::size_t engine_bytes(engine_config const& config) {
     limits_config const& limits = config.limits;
@@ -25,7 +30,7 @@ std::size_t engine_bytes(engine_config const& config) {
     return limits.flows_v4 * (sizeof(ipv4_flow) + index_bytes_per_flow) +
            limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake) +
            guard::memory_bytes(config.guard) + exemption_table::memory_bytes(exempt) +
-           source_limits::memory_bytes(limits.per_source);
+           source_limits::memory_bytes(limits.per_source) + splice_bytes(config.splice);
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }

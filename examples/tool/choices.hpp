@@ -45,6 +45,13 @@ constexpr auto choices_of(guarded_sides) {
     return std::to_array<choice<guarded_sides>>(
         {{"outside", guarded_sides::outside}, {"inside", guarded_sides::inside}, {"both", guarded_sides::both}});
 }
+constexpr auto choices_of(known) {
+    return std::to_array<choice<known>>({{"unknown", known::unknown}, {"no", known::no}, {"yes", known::yes}});
+}
+constexpr auto choices_of(invalid_ack_policy) {
+    return std::to_array<choice<invalid_ack_policy>>(
+        {{"drop", invalid_ack_policy::drop}, {"reset", invalid_ack_policy::reset}});
+}
 constexpr auto choices_of(timeout_preset) {
     return std::to_array<choice<timeout_preset>>(
         {{"firewall", timeout_preset::firewall}, {"adc", timeout_preset::adc}});

@@ -37,7 +37,7 @@ class config_printer {
         line(key, toml_string(name_of(value)));
     }
     template <class Number>
-    void number(std::string_view key, Number value, std::uint32_t, std::uint32_t) {
+    void number(std::string_view key, Number value, std::uint32_t, std::uint32_t, presence = presence::optional) {
         line(key, std::to_string(value));
     }
     void preset(std::string_view key, tool_config const& config) { choice(key, config.preset); }
@@ -60,6 +60,7 @@ class config_printer {
     void timeout(std::string_view key, timeout_ms value) {
         line(key, value == never ? "\"never\"" : seconds_text(value));
     }
+    void address(std::string_view key, ip_address const& value) { line(key, toml_string(to_text(value))); }
     void prefix(std::string_view key, ip_prefix const& value) { line(key, toml_string(to_text(value))); }
     void prefixes(std::string_view key, std::vector<ip_prefix> const& values) {
         std::vector<std::string> items;
@@ -91,7 +92,7 @@ class config_printer {
     template <class Item, class Describe>
     void tables(std::string_view key, std::vector<Item>& items, Describe describe) {
         for (Item& item : items) {
-            text_ += fmt::format("\n[[{}]]\n", key);
+            text_ += fmt::format("\n[[{}]]\n", path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));
             describe(*this, item);
         }
     }

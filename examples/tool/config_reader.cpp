@@ -141,6 +141,12 @@ void config_reader::timeout(std::string_view key, timeout_ms& out) {
     seconds(key, out, 0, longest_timeout_s);
 }
 
+void config_reader::address(std::string_view key, ip_address& out) {
+    toml::node const* const node = find(key);
+    if (node == nullptr) fail(key, "is missing: an IPv4 or IPv6 address");
+    out = parsed(key, *node, parse_address);
+}
+
 void config_reader::prefix(std::string_view key, ip_prefix& out) {
     if (toml::node const* const node = find(key)) out = parsed(key, *node, parse_prefix);
 }

@@ -37,8 +37,10 @@ class config_reader {
     }
 
     template <class Number>
-    void number(std::string_view key, Number& out, std::uint32_t least, std::uint32_t most) {
-        if (toml::node const* node = find(key)) out = static_cast<Number>(integer(key, *node, least, most));
+    void number(std::string_view key, Number& out, std::uint32_t least, std::uint32_t most, presence needed = presence::optional) {
+        toml::node const* node = find(key);
+        if (node != nullptr) out = static_cast<Number>(integer(key, *node, least, most));
+        if (node == nullptr && needed == presence::required) fail(key, fmt::format("is missing: an integer from {} to {}", least, most));
     }
 
     void preset(std::string_view key, tool_config& config);
@@ -49,6 +51,7 @@ class config_reader {
     void timeout(std::string_view key, timeout_ms& out);  ///< seconds, or "never"
     void mark(std::string_view key, std::uint32_t& out, std::uint32_t least);  ///< a number, or "never"
     void expected_connections(std::string_view key, guard_config& guard);      ///< the marks follow from it
+    void address(std::string_view key, ip_address& out);  ///< required
     void prefix(std::string_view key, ip_prefix& out);
     void prefixes(std::string_view key, std::vector<ip_prefix>& out);
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);

@@ -9,7 +9,7 @@
 
 namespace halfproxy::tool {
 
-/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, prefix, prefixes, protocol, ports; and
+/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, prefix, prefixes, protocol, ports; and
 /// section, tables, unavailable and require. See config_reader and config_printer.
 
 template <class Visitor>
@@ -35,6 +35,7 @@ template <class Visitor>
 void describe_promise(Visitor& v, backend_promise& promise) {
     v.number("mss", promise.mss_v4, 88, 65'495);
     v.number("mss6", promise.mss_v6, 88, 65'515);
+    v.flag("window_scaling", promise.window_scaling);
     v.number("window_scale", promise.window_scale, 0, max_window_scale);
     v.flag("sack", promise.sack);
     v.flag("timestamps", promise.timestamps);
@@ -94,6 +95,33 @@ void describe_guard(Visitor& v, tool_config& config) {
 }
 
 template <class Visitor>
+void describe_backend(Visitor& v, configured_backend& server) {
+    v.address("address", server.address);
+    v.number("port", server.port, 1, 65'535, presence::required);
+    v.number("mss", server.profile.mss, 0, 65'515);
+    v.choice("window_scaling", server.profile.scaling);
+    v.number("window_scale", server.profile.window_scale, 0, max_window_scale);
+    v.require(server.profile.scaling == known::yes || server.profile.window_scale == 0, "window_scale", "needs window_scaling = \"yes\"");
+    v.choice("sack", server.profile.sack);
+    v.choice("timestamps", server.profile.timestamps);
+    v.choice("ecn", server.profile.ecn);
+}
+
+template <class Visitor>
+void describe_splice(Visitor& v, splice_config& splice) {
+    v.choice("invalid_ack", splice.invalid_ack);
+    v.number("resets_per_s", splice.resets_per_second, 0, 10'000'000);
+    v.flag("defer", splice.defer);
+    v.number("held_segments", splice.held_segments, 0, 1u << 20);
+    v.number("held_bytes", splice.held_bytes, 128, 65'550);
+    v.number("held_per_connection", splice.held_per_connection, 0, 64);
+    v.flag("learn", splice.learn);
+    v.number("learned_servers", splice.learned_servers, 1, 1u << 20);
+    v.seconds("learned_age_s", splice.learned_age, 1, longest_timeout_s);
+    v.tables("backend", splice.backends, [](auto& s, configured_backend& server) { describe_backend(s, server); });
+}
+
+template <class Visitor>
 void describe_tracking(Visitor& v, tracking_config& tracking) {
     v.choice("strictness", tracking.strictness);
     v.choice("pickup", tracking.pickup);
@@ -131,6 +159,11 @@ void describe_normalize(Visitor& v, normalize_config& normalize) {
     v.choice("malformed", normalize.malformed);
     v.choice("fragments", normalize.fragments);
     v.choice("fast_open", normalize.fast_open);
+    v.number("mss_floor", normalize.mss_floor, 0, 65'535);
+    v.number("mss_ceiling", normalize.mss_ceiling_v4, 88, 65'535);
+    v.number("mss6_ceiling", normalize.mss_ceiling_v6, 88, 65'535);
+    v.require(normalize.mss_floor <= normalize.mss_ceiling_v4 && normalize.mss_floor <= normalize.mss_ceiling_v6, "mss_floor",
+              "must be at most mss_ceiling and mss6_ceiling");
     v.flag("verify_checksums", normalize.verify_checksums);
 }
 
@@ -153,6 +186,7 @@ void describe(Visitor& v, tool_config& config) {
     v.preset("preset", config);
     v.section("io", [&](auto& s) { describe_io(s, config.io); });
     v.section("guard", [&](auto& s) { describe_guard(s, config); });
+    v.section("splice", [&](auto& s) { describe_splice(s, engine.splice); });
     v.section("tracking", [&](auto& s) { describe_tracking(s, engine.tracking); });
     v.section("timeouts", [&](auto& s) { describe_timeouts(s, engine.timeouts); });
     v.section("limits", [&](auto& s) { describe_limits(s, config); });

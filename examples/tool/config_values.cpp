@@ -32,24 +32,12 @@ std::optional<std::uint32_t> decimal(std::string_view text) {
     return value;
 }
 
-ip_address parse_address(std::string_view text) {
-    boost::system::error_code error;
-    ip::address const parsed = ip::make_address(std::string{text}, error);
-    if (error || text.find('%') != std::string_view::npos)
-        throw std::invalid_argument("is neither an IPv4 nor an IPv6 address or prefix (192.0.2.0/24, 2001:db8::/32)");
-    return parsed.is_v4() ? ip_address::v4(parsed.to_v4().to_uint()) : ip_address::v6(parsed.to_v6().to_bytes());
-}
-
 ip_address masked(ip_address address, std::uint8_t length) {
     for (std::size_t i = 0; i < address.bytes.size(); ++i) {
         std::size_t const kept = std::clamp<std::size_t>(length, 8 * i, 8 * i + 8) - 8 * i;
         address.bytes[i] = static_cast<std::uint8_t>(address.bytes[i] & (0xff00u >> kept));
     }
     return address;
-}
-
-std::string address_text(ip_address const& a) {
-    return a.version == 4 ? ip::address_v4(a.to_v4()).to_string() : ip::address_v6(a.bytes).to_string();
 }
 
 std::uint16_t parse_port(std::string_view text) {
@@ -60,6 +48,18 @@ std::uint16_t parse_port(std::string_view text) {
 }
 
 }  // namespace
+
+ip_address parse_address(std::string_view text) {
+    boost::system::error_code error;
+    ip::address const parsed = ip::make_address(std::string{text}, error);
+    if (error || text.find('%') != std::string_view::npos)
+        throw std::invalid_argument("is neither an IPv4 nor an IPv6 address or prefix (192.0.2.0/24, 2001:db8::/32)");
+    return parsed.is_v4() ? ip_address::v4(parsed.to_v4().to_uint()) : ip_address::v6(parsed.to_v6().to_bytes());
+}
+
+std::string to_text(ip_address const& a) {
+    return a.version == 4 ? ip::address_v4(a.to_v4()).to_string() : ip::address_v6(a.bytes).to_string();
+}
 
 ip_prefix parse_prefix(std::string_view text) {
     if (text == "any") return {};
@@ -78,7 +78,7 @@ ip_prefix parse_prefix(std::string_view text) {
 
 std::string to_text(ip_prefix const& prefix) {
     if (prefix.address.version == 0) return "any";
-    return fmt::format("{}/{}", address_text(prefix.address), prefix.length);
+    return fmt::format("{}/{}", to_text(prefix.address), prefix.length);
 }
 
 port_range parse_ports(std::string_view text) {

@@ -20,6 +20,10 @@ inline constexpr std::uint32_t longest_timeout_s = 2'073'600;
 
 /// The parsers throw std::invalid_argument with half a sentence: "is no address", "has bits set behind its length; ...".
 
+/// "192.0.2.1", "2001:db8::1"
+[[nodiscard]] ip_address parse_address(std::string_view text);
+[[nodiscard]] std::string to_text(ip_address const& address);
+
 /// "any", "192.0.2.0/24", "2001:db8::1"
 [[nodiscard]] ip_prefix parse_prefix(std::string_view text);
 [[nodiscard]] std::string to_text(ip_prefix const& prefix);

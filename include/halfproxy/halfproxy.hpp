@@ -35,6 +35,7 @@
 #include <halfproxy/admit/rate_meter.hpp>         // events per second, smoothed over virtual time
 #include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
+#include <halfproxy/admit/token_bucket.hpp>       // at most so many a second
 
 #include <halfproxy/track/conn_log.hpp>           // what a connection log says of a flow
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
@@ -47,9 +48,11 @@
 #include <halfproxy/translate/fast_open.hpp>      // TCP Fast Open's option taken out of a SYN
 #include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
+#include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 
+#include <halfproxy/engine/backend_profile.hpp>   // what is known of servers before they are asked
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
 #include <halfproxy/engine/counters.hpp>          // what the engine counts
 #include <halfproxy/engine/engine.hpp>            // process(): the path of a packet

@@ -9,8 +9,12 @@ struct layout {
 #else
     static constexpr unsigned option_bits = 4;
 #endif
-    static std::uint32_t encode(halfproxy::cookie_options const&, bool) noexcept { return 0; }
-    static halfproxy::cookie_options decode(std::uint32_t, bool) noexcept { return {}; }
+    static constexpr unsigned least_mss = 536;
+    static halfproxy::cookie_options kept(halfproxy::cookie_options const& options, bool) noexcept { return options; }
+    static std::uint32_t encode(halfproxy::cookie_options const&, bool, bool) noexcept { return 0; }
+    static halfproxy::cookie_options decode(std::uint32_t, bool, bool) noexcept { return {}; }
+    static halfproxy::isn_parity parity(std::uint32_t, bool) noexcept { return halfproxy::isn_parity::unsaid; }
+}; }
 };
 
 unsigned test() { return halfproxy::syn_cookie<halfproxy::siphash_2_4, layout>::mac_bits; }

@@ -98,6 +98,7 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::tcp_header_truncated] = [] { return alone(ethernet(encode(ip4{}, zeros(19)))); };
     s[drop_reason::tcp_data_offset] = [] { tcp t; t.data_offset = 4; return alone(ethernet(tcp_packet(ip4{}, t))); };
     s[drop_reason::tcp_options] = [] { tcp t; t.options = {2, 0, 0, 0}; return alone(ethernet(tcp_packet(ip4{}, t))); };
+    s[drop_reason::tcp_mss] = [] { return tcp_alone(syn_of({.isn = 5, .mss = 63}), guarded()); };
     s[drop_reason::tcp_flags] = [] { return tcp_alone({.seq = 5, .flags = flags::syn | flags::fin}); };
     s[drop_reason::tcp_port_zero] = [] { endpoints e; e.server_port = 0; return tcp_alone(syn_of({.isn = 5}), guarded(guard_mode::off), e); };
     s[drop_reason::udp_length] = [] { return alone(ethernet(udp_packet(ip4{}, filled(8), 7u))); };

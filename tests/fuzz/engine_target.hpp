@@ -60,6 +60,10 @@ class engine_play {
         c.guard.service_marks = {.half_open_on = 2, .half_open_off = 1, .half_open_max = 4};
         c.promise.window_scale = static_cast<std::uint8_t>(b >> 4);
         c.limits = {8, 8, 4};
+        c.splice.held_segments = 3;
+        c.splice.held_bytes = 128;
+        c.splice.learned_servers = 4;
+        c.splice.invalid_ack = static_cast<invalid_ack_policy>(b >> 3 & 1u);
         return c;
     }
 

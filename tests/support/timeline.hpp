@@ -360,6 +360,8 @@ inline engine_config guarded(guard_mode mode = guard_mode::always) {
     engine_config c;
     c.guard.mode = mode;
     c.limits = {.flows_v4 = 256, .flows_v6 = 256, .handshakes = 64};
+    c.splice.held_segments = 16;
+    c.splice.learned_servers = 16;
     for (std::size_t i = 0; i < c.secret.bytes.size(); ++i) c.secret.bytes[i] = static_cast<std::uint8_t>(17 * i + 3);
     c.seed = 0x5eed;
     return c;

@@ -39,6 +39,27 @@ half_open_off = 40
 [guard.service]
 buckets = 64
 syn_rate_on = 30_000
+[splice]
+invalid_ack = "reset"
+resets_per_s = 7
+defer = true
+held_segments = 100
+held_bytes = 1600
+held_per_connection = 2
+learned_servers = 64
+learned_age_s = 1.5
+[[splice.backend]]
+address = "192.0.2.80"
+port = 80
+mss = 8960
+window_scaling = "yes"
+window_scale = 9
+sack = "no"
+[[splice.backend]]
+address = "2001:db8::80"
+port = 443
+timestamps = "no"
+ecn = "yes"
 [tracking]
 strictness = "strict"
 pickup = "data_only"
@@ -52,6 +73,9 @@ source_new_flows_per_s = "never"
 [normalize]
 malformed = "pass"
 fast_open = "strip"
+mss_floor = 400
+mss_ceiling = 1400
+mss6_ceiling = 1380
 [[rule]]
 action = "deny"
 from = "192.0.2.0/24"
@@ -88,9 +112,11 @@ class Check(ToolTest):
                      'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
                      "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
-                     "flows_v6 = 0", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"',
-                     'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
-                     'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1"]:
+                     "flows_v6 = 0", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1", 'invalid_ack = "reset"', "resets_per_s = 7", "defer = true", "held_segments = 100", "held_bytes = 1600",
+                     "held_per_connection = 2", "learned_servers = 64", "learned_age_s = 1.500", "[[splice.backend]]", 'address = "192.0.2.80"',
+                     'address = "2001:db8::80"', "mss = 8960", "window_scale = 9", 'window_scaling = "yes"', 'sack = "no"', 'timestamps = "no"',
+                     'ecn = "yes"', "mss_floor = 400", "mss_ceiling = 1400", "mss6_ceiling = 1380", "window_scaling = true"]:
             self.assertIn(line, lines)
 
     def test_the_preset_decides_timeouts_that_are_not_given(self):
@@ -165,6 +191,23 @@ class Check(ToolTest):
             ("[guard]\nwindow_scale = 15", 2, "guard.window_scale", "from 0 to 14"),
             ("[guard]\nsack = 1", 2, "guard.sack", "true or false"),
             ("[guard]\nrotate_s = 0", 2, "guard.rotate_s", "seconds from 1"),
+            ('[splice]\ninvalid_ack = "answer"', 2, "splice.invalid_ack", "drop|reset"),
+            ("[splice]\ndefer = 1", 2, "splice.defer", "true or false"),
+            ("[splice]\nheld_bytes = 60", 2, "splice.held_bytes", "from 128 to"),
+            ("[splice]\nheld_segments = -1", 2, "splice.held_segments", "from 0 to"),
+            ("[splice]\nheld_per_connection = 65", 2, "splice.held_per_connection", "from 0 to 64"),
+            ("[splice]\nlearned_servers = 0", 2, "splice.learned_servers", "from 1 to"),
+            ("[splice]\nlearned_age_s = 0", 2, "splice.learned_age_s", "seconds from 1"),
+            ('[[splice.backend]]\nport = 80', 1, "splice.backend.address", "is missing"),
+            ('[[splice.backend]]\naddress = "192.0.2.1"', 1, "splice.backend.port", "is missing"),
+            ('[[splice.backend]]\naddress = "192.0.2.0/24"\nport = 80', 2, "splice.backend.address", "neither an IPv4 nor an IPv6"),
+            ('[[splice.backend]]\naddress = "::1"\nport = 80\nsack = true', 4, "splice.backend.sack", "unknown|no|yes"),
+            ('[[splice.backend]]\naddress = "::1"\nport = 80\nwindow_scale = 3', 4, "splice.backend.window_scale", "window_scaling"),
+            ("[normalize]\nmss_ceiling = 87", 2, "normalize.mss_ceiling", "from 88 to"),
+            ("[normalize]\nmss6_ceiling = 65536", 2, "normalize.mss6_ceiling", "from 88 to"),
+            ("[normalize]\nmss_floor = 1000\nmss6_ceiling = 999", 2, "normalize.mss_floor", "at most mss_ceiling"),
+            ("[guard]\nwindow_scaling = 7", 2, "guard.window_scaling", "true or false"),
+            ("[splice]\nresets_per_s = -1", 2, "splice.resets_per_s", "from 0 to"),
             ("[guard]\ngrace_s = nan", 2, "guard.grace_s", "seconds"),
             ('[guard]\nallow = "10.0.0.0/8"', 2, "guard.allow", "list"),
             ('[guard]\nallow = ["10.0.0.0/33"]', 2, "guard.allow", "from 0 to 32"),
@@ -232,12 +275,12 @@ class Check(ToolTest):
     def test_every_key_is_documented_by_being_printed(self):
         # The reader's own list of known keys, section by section, against what is printed.
         printed = self.effective(EVERYTHING)
-        for section in ["io", "guard", "tracking", "timeouts", "limits", "normalize"]:
+        for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize"]:
             message = self.check(f"[{section}]\nno_such_key = 1\n").stderr
             known = re.search(r"known here: (.*)", message).group(1).split(", ")
             body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)
             keys = set(re.findall(r"(?m)^([a-z0-9_]+) = ", body)) | {"secret", "secret_file"}
-            keys |= set(re.findall(rf"(?m)^\[{section}\.([a-z]+)\]$", printed))
+            keys |= set(re.findall(rf"(?m)^\[+{section}\.([a-z]+)\]+$", printed))
             self.assertLessEqual(set(known), keys, section)
 
 

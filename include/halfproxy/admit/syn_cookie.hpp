@@ -15,15 +15,15 @@
 // hash. The low 8 bits are masked with the MAC's own top 8, so that neither options nor epoch show. Bit budget for an ACK with a guessed
 // number: every symbol and either epoch is valid, 24 bits of MAC must be hit, so a guess succeeds with probability 2^-24.
 //
-// Where the client uses timestamps, our TSval carries more:
+// Where the client uses timestamps, our TSval carries more, and a guess must hit 24 bits more (2^-48):
 //
-//      31                           5   4     3         0
-//     +------------------------------+-----+-------------+
-//     |       MAC, low 27 bits       |  p  | scale ^ MAC |
-//     +------------------------------+-----+-------------+
+//      31                        8   7             4   3             0
+//     +---------------------------+-----------------+-----------------+
+//     |     MAC, low 24 bits      | our scale ^ MAC | its scale ^ MAC |
+//     +---------------------------+-----------------+-----------------+
 //
-// A guess must then hit 27 bits more (2^-51), and the scale is exact in every case. p is the parity of the client's ISN, masked with the top bit of
-// ours: it tells a zero-window probe (SEQ = ISN) from a first ACK (SEQ = ISN + 1) before anything is hashed. TSval says nothing of a clock: it differs by tuple, ISN and epoch.
+// TSval says nothing of a clock: it differs by tuple, ISN and epoch. Most symbols hold the parity of the client's ISN, which tells a
+// probe of the closed window (SEQ = ISN) from a first ACK (SEQ = ISN + 1) before anything is hashed; see dense_cookie_layout.
 #pragma once
 
 #include <halfproxy/admit/siphash.hpp>
@@ -54,9 +54,13 @@ struct cookie_options {
     bool sack_permitted = false;
     bool ecn = false;
     bool has_timestamps = false;
+    std::uint8_t promised_scale = 0; ///< what the client was told of the server's; comes back with timestamps only
 
     friend bool operator==(cookie_options const&, cookie_options const&) noexcept = default;
 };
+
+/// What a symbol says of the client's ISN.
+enum class isn_parity : std::uint8_t { even, odd, unsaid };
 
 /// Whose cookie it is. Addresses in network byte order as 64-bit words: one word for IPv4 (source, destination), four for IPv6.
 struct cookie_subject {
@@ -76,24 +80,42 @@ concept keyed_hash = std::same_as<typename Hash::key_type, std::array<std::uint6
     { hash(key, words, tail, 2u) } noexcept -> std::same_as<std::uint64_t>;
 };
 
-/// How options become the low bits of the ISN. Exemplar and default: dense_cookie_layout. `encode` rounds the MSS down to one of
-/// its values, and a window scale down where the bits do not hold all; every value under 2^option_bits decodes.
+/// How options become the low bits of the ISN. Exemplar and default: dense_cookie_layout. `kept` takes away what no symbol holds: it must
+/// not be promised. `encode`, of kept options, rounds the MSS down to one of its values, and a window scale down where the bits do
+/// not hold all; it may keep the parity of the client's ISN too. Every value under 2^option_bits decodes.
 template <class Layout>
-concept cookie_layout = requires(cookie_options const& options, std::uint32_t symbol, bool ipv6) {
+concept cookie_layout = requires(cookie_options const& options, std::uint32_t symbol, bool timestamps, bool odd_isn, bool ipv6) {
     { Layout::option_bits } -> std::convertible_to<unsigned>;
-    { Layout::encode(options, ipv6) } noexcept -> std::same_as<std::uint32_t>;
-    { Layout::decode(symbol, ipv6) } noexcept -> std::same_as<cookie_options>;
+    { Layout::least_mss } -> std::convertible_to<unsigned>;
+    { Layout::kept(options, ipv6) } noexcept -> std::same_as<cookie_options>;
+    { Layout::encode(options, odd_isn, ipv6) } noexcept -> std::same_as<std::uint32_t>;
+    { Layout::decode(symbol, timestamps, ipv6) } noexcept -> std::same_as<cookie_options>;
+    { Layout::parity(symbol, timestamps) } noexcept -> std::same_as<isn_parity>;
 };
 
-/// Seven bits: MSS (2), and of the 64 combinations of window scale, SACK and ECN the 32 that clients use:
-/// SACK without ECN keeps every scale, the rest keeps the common ones and rounds down between them.
+/// Seven bits. With timestamps (which hold the scales): MSS (4), SACK, ECN, parity of the client's ISN. Without: MSS (2), and one of 32 slots:
+///     22  SACK, scale absent, 0, 2, 4, 6 to 10, 12 or 14, each for an even and an odd ISN
+///      5  no SACK, scale absent or 7 for an even and an odd ISN, scale 0 without parity
+///      4  SACK and ECN, scale absent, 0, 7 or 10, without parity
+///      1  nothing but an MSS below the family's default, one of four
+/// So without timestamps ECN needs SACK, and a client of a tiny MSS keeps nothing else.
 struct dense_cookie_layout {
     static constexpr unsigned option_bits = 7;
+    static constexpr unsigned least_mss = 64;  ///< below, no value is honest
+
     static constexpr std::array<std::uint16_t, 4> mss_v4{536, 1360, 1440, 1460};
     static constexpr std::array<std::uint16_t, 4> mss_v6{1220, 1360, 1420, 1440};
+    static constexpr std::array<std::uint16_t, 4> tiny_mss_v4{64, 128, 256, 384};
+    static constexpr std::array<std::uint16_t, 4> tiny_mss_v6{64, 256, 536, 1024};
+    static constexpr std::array<std::uint16_t, 16> many_mss_v4{64,   128,  256,  536,  1024, 1220, 1260, 1300,
+                                                               1360, 1380, 1400, 1420, 1440, 1452, 1460, 8960};
+    static constexpr std::array<std::uint16_t, 16> many_mss_v6{64,   256,  536,  1024, 1220, 1260, 1300, 1320,
+                                                               1340, 1360, 1380, 1400, 1420, 1432, 1440, 8940};
 
-    [[nodiscard]] static std::uint32_t encode(cookie_options const& options, bool ipv6) noexcept;
-    [[nodiscard]] static cookie_options decode(std::uint32_t symbol, bool ipv6) noexcept;
+    [[nodiscard]] static cookie_options kept(cookie_options const& options, bool ipv6) noexcept;
+    [[nodiscard]] static std::uint32_t encode(cookie_options const& options, bool odd_isn, bool ipv6) noexcept;
+    [[nodiscard]] static cookie_options decode(std::uint32_t symbol, bool timestamps, bool ipv6) noexcept;
+    [[nodiscard]] static isn_parity parity(std::uint32_t symbol, bool timestamps) noexcept;
 };
 
 /// The numbers of a SYN-ACK.
@@ -109,7 +131,7 @@ struct cookie_echo {
 };
 
 /// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. A cookie lives for one to two rotations. Nodes that
-/// share the secret and a common clock accept each other's cookies. Work: one hash to make, one to check.
+/// share the secret and a common clock accept each other's cookies: an epoch's key is derived from the secret and the epoch's number. Work: one hash to make, one to check.
 template <keyed_hash KeyedHash = siphash_2_4, cookie_layout Layout = dense_cookie_layout>
 class syn_cookie {
   public:
@@ -121,12 +143,12 @@ class syn_cookie {
     /// `rotation` is at least 1 ms.
     syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept;
 
-    /// `options.mss` and the rest as they shall be remembered; what decoding will give is Layout's rounding of it.
+    /// `options` as Layout::kept gave them, their MSS at least Layout::least_mss; what decoding will give is Layout's rounding.
     [[nodiscard]] cookie make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
                               time_point now) noexcept;
 
     /// The client's ISN, by the sequence number of its ACK: one less, or in a probe of the closed window the number itself (RFC 9293 section 3.8.6.1).
-    /// Only with timestamps can they be told apart; without, every ACK is taken as a first one.
+    /// The symbol's parity tells which; where it says nothing, every ACK is taken as a first one.
     [[nodiscard]] static seq_num client_isn(seq_num ack_sequence, cookie_echo const& echo) noexcept;
 
     /// The remembered options, or nothing when the echo belongs to no cookie of the last two epochs.
@@ -135,7 +157,6 @@ class syn_cookie {
 
   private:
     using key_type = typename KeyedHash::key_type;
-    static constexpr unsigned parity_bit = 4;  ///< in TSval, above the scale
     static constexpr std::uint32_t low_mask = (1u << (Layout::option_bits + 1)) - 1;
 
     void turn_to(time_point now) noexcept;
@@ -143,8 +164,7 @@ class syn_cookie {
     [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
                                            bool timestamps) noexcept;
     [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t low) noexcept;
-    [[nodiscard]] static std::uint32_t timestamp_of(std::uint64_t mac, seq_num isn, seq_num client_isn,
-                                                    std::uint8_t scale) noexcept;
+    [[nodiscard]] static std::uint32_t low_of(seq_num isn) noexcept { return (isn.value ^ isn.value >> mac_bits) & low_mask; }
 
     key_type master_;
     std::int64_t rotation_ns_;

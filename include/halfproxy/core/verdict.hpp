@@ -40,6 +40,7 @@ enum class verdict : std::uint8_t {
     X(tcp_header_truncated, "the datagram ends inside the TCP header")                                   \
     X(tcp_data_offset, "TCP data offset under 5 or beyond the segment")                                  \
     X(tcp_options, "a TCP option with an impossible length")                                             \
+    X(tcp_mss, "a SYN announces an MSS below what the configuration, or a cookie, takes")                \
     X(tcp_flags, "a combination of TCP flags no stack sends")                                            \
     X(tcp_port_zero, "TCP port 0")                                                                       \
     X(udp_port_zero, "UDP to port 0")                                                                    \

@@ -7,6 +7,7 @@
 #include <halfproxy/admit/limits.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/time.hpp>
+#include <halfproxy/engine/backend_profile.hpp>
 #include <halfproxy/track/flow_table.hpp>
 #include <halfproxy/track/timeouts.hpp>
 
@@ -19,6 +20,7 @@ namespace halfproxy {
 struct backend_promise {
     std::uint16_t mss_v4 = 1460;
     std::uint16_t mss_v6 = 1440;
+    bool window_scaling = true;
     std::uint8_t window_scale = 7;
     bool sack = true;
     bool timestamps = true;
@@ -29,6 +31,29 @@ struct backend_promise {
 struct server_syn_config {
     timeout_ms first_retry = 1'000;  ///< doubled with every retry (RFC 6298 section 5.5)
     std::uint8_t retries = 3;        ///< then the client gets a RST
+};
+
+/// What becomes of an ACK without flow whose cookie is wrong.
+enum class invalid_ack_policy : std::uint8_t {
+    drop,   ///< silently: a flood of them costs no packet
+    reset,  ///< a RST, as a closed port would send it (RFC 9293 section 3.10.7.1), as often as resets_per_second says
+};
+
+struct splice_config {
+    invalid_ack_policy invalid_ack = invalid_ack_policy::drop;
+    std::uint32_t resets_per_second = 1'000;  ///< of those RSTs, and of the ones for SYN-ACKs nobody waits for, together
+    bool defer = false;  ///< challenge first, ask rules and policy about proven clients only: closed ports look open, floods ask nothing
+
+    // What a client sends before the server has answered is kept, so that it need not send it again.
+    std::uint32_t held_segments = 1'024;  ///< slots for all connections together; 0: none is kept
+    std::uint32_t held_bytes = 2'048;     ///< of a slot: the longest frame that is kept
+    std::uint8_t held_per_connection = 4;
+
+    // What servers turn out to do is promised to their next clients.
+    bool learn = true;
+    std::uint32_t learned_servers = 4'096;
+    timeout_ms learned_age = 600'000;  ///< since the server's last SYN-ACK that said so
+    std::vector<configured_backend> backends{};
 };
 
 enum class strictness : std::uint8_t { off, loose, strict };
@@ -54,6 +79,9 @@ struct normalize_config {
     malformed_policy malformed = malformed_policy::drop;
     fragment_policy fragments = fragment_policy::pass;
     fast_open_policy fast_open = fast_open_policy::pass;
+    std::uint16_t mss_floor = 0;       ///< SYNs that announce less are dropped
+    std::uint16_t mss_ceiling_v4 = 0xffff;  ///< the MSS of SYNs and SYN-ACKs is lowered to it, both ways
+    std::uint16_t mss_ceiling_v6 = 0xffff;
     bool verify_checksums = true;  ///< of packets that open, close or answer a flow; data is the endpoints' business
 };
 
@@ -69,6 +97,7 @@ struct engine_config {
     guard_config guard{};
     backend_promise promise{};
     server_syn_config server_syn{};
+    splice_config splice{};
     tracking_config tracking{};
     flow_timeouts timeouts = flow_timeouts::firewall();
     limits_config limits{};

@@ -30,6 +30,11 @@ struct engine_counters {
     std::uint64_t handshakes_refused = 0;    ///< the server answered with a RST
     std::uint64_t handshakes_timed_out = 0;  ///< the server did not answer
     std::uint64_t syns_retransmitted = 0;    ///< to servers, by us
+    std::uint64_t segments_held = 0;         ///< came before the server's answer, and were kept
+    std::uint64_t segments_delivered = 0;    ///< of those: sent on when the server had answered
+    std::uint64_t segments_not_held = 0;     ///< no room: dropped, behind a closed window
+    std::uint64_t handshakes_without_timestamps = 0;  ///< the server lacks them though the client was promised them: put in by us
+    std::uint64_t resets_sent = 0;           ///< for wrong cookies, and for SYN-ACKs nobody waits for
 
     std::uint64_t flows_opened = 0;
     std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // The half proxy itself: bursts of packets in, verdicts and packets out. No clock, socket, thread or allocation.
 //
-// Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP, impl/guard_path.hpp whether a
-// SYN is challenged, impl/splice.hpp the handshake with the server, impl/datagram_path.hpp UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
+// Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
+// SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/datagram_path.hpp
+// UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
 #pragma once
 
 #include <halfproxy/admit/acl.hpp>
@@ -10,10 +11,13 @@
 #include <halfproxy/admit/guard.hpp>
 #include <halfproxy/admit/limits.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
+#include <halfproxy/admit/token_bucket.hpp>
 #include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/frame_pool.hpp>
 #include <halfproxy/core/outbox.hpp>
 #include <halfproxy/core/random.hpp>
 #include <halfproxy/core/time.hpp>
+#include <halfproxy/engine/backend_profile.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/counters.hpp>
 #include <halfproxy/engine/flow.hpp>
@@ -24,6 +28,7 @@
 #include <halfproxy/track/timer_wheel.hpp>
 #include <halfproxy/translate/fast_open.hpp>
 #include <halfproxy/translate/nat_rewriter.hpp>
+#include <halfproxy/translate/option_edit.hpp>
 #include <halfproxy/translate/seq_shift.hpp>
 #include <halfproxy/wire/build.hpp>
 #include <halfproxy/wire/parse.hpp>
@@ -97,7 +102,7 @@ class engine {
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + source_limits_.memory_bytes() +
-               guard_.memory_bytes() + sizeof(*this);
+               guard_.memory_bytes() + held_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -170,10 +175,14 @@ class engine {
     [[nodiscard]] decision tcp(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
+    [[nodiscard]] drop_reason clamp_mss(tcp_packet& t) noexcept;
     template <class Address>
     [[nodiscard]] tcp_segment segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept;
     template <class Address>
-    void translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept;
+    void translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <tcp_checks Checks, class Address>
@@ -183,9 +192,6 @@ class engine {
     template <class Address>
     [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment const& s,
                                            direction from = direction::from_client) const noexcept;
-    template <class Address>
-    [[nodiscard]] bool replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
-                                          tcp_segment const& segment) noexcept;
     [[nodiscard]] decision reset_sender(tcp_packet& t) noexcept;
     [[nodiscard]] bool checksums_good(packet const& p, frame const& f) const noexcept;
     [[nodiscard]] decision send_in_place(tcp_packet& t, packet_origin const& origin, tcp_fields const& fields,
@@ -220,29 +226,64 @@ class engine {
     template <class Address>
     [[nodiscard]] decision reset_proven(tcp_packet& t, flow_key<Address> const& key) noexcept;
 
-    // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
+    // --- impl/challenge.hpp -------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] backend_promise promise_for(flow_key<Address> const& key, bool timestamps) const noexcept;
     template <class Address>
     [[nodiscard]] decision send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
     [[nodiscard]] std::optional<proven_client> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<proven_client> new_incarnation(tcp_packet const& t, flow_key<Address> const& key, flow<Address> const& old,
+                                                               tcp_segment const& segment) noexcept;
+    template <class Address>
+    [[nodiscard]] decision challenge_first(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    [[nodiscard]] decision syn_ack_without_flow(tcp_packet& t) noexcept;
+    [[nodiscard]] decision refuse_ack(tcp_packet& t, drop_reason silent) noexcept;
+    [[nodiscard]] decision reset_sender_of_ack(tcp_packet& t) noexcept;
+
+    // --- impl/splice.hpp ----------------------------------------------------------------------------------------------
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision admit_proven(tcp_packet& t, flow_key<Address> const& key, proven_client const& client) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision connect(tcp_packet& t, flow_key<Address> const& key, proven_client const& client) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision ask_server(tcp_packet& t, flow_key<Address> const& key, flow<Address>& f, handshake& h) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision complete(tcp_packet& t, flow<Address>& f) noexcept;
+    template <class Address>
+    void learn(tcp_packet const& t, flow<Address> const& f, backend_offer const& offered) noexcept;
+    template <tcp_checks Checks, class Address>
+    void acknowledge_server(outbox_frame& to, tcp_packet const& t, flow<Address>& f, handshake const& h) noexcept;
+    template <tcp_checks Checks, class Address>
+    void deliver_held(flow<Address>& f, handshake& h, outbox& out) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] bool translate_held(tcp_packet& t, flow<Address>& f) noexcept;
+    template <class Address>
+    [[nodiscard]] decision ask_without_timestamps(tcp_packet& t, flow<Address>& f) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_of_mended_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] decision repeat_ack(tcp_packet& t, flow<Address> const& f) noexcept;
+
+    // --- impl/connecting.hpp ------------------------------------------------------------------------------------------
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision while_connecting(tcp_packet& t, flow_handle found) noexcept;
     template <class Address>
     [[nodiscard]] decision client_while_connecting(tcp_packet& t, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision server_while_connecting(tcp_packet& t, flow_handle found) noexcept;
-    template <tcp_checks Checks, class Address>
-    [[nodiscard]] decision complete(tcp_packet& t, flow<Address>& f) noexcept;
+    [[nodiscard]] decision hold(tcp_packet& t, handshake& h) noexcept;
+    template <class Address>
+    [[nodiscard]] decision client_gone(tcp_packet& t, flow_handle found) noexcept;
     template <class Address>
     [[nodiscard]] decision refused_by_server(tcp_packet& t, flow_handle found) noexcept;
     template <class Address>
-    [[nodiscard]] decision repeat_ack(tcp_packet& t, flow<Address> const& f) noexcept;
-    template <class Address>
     [[nodiscard]] std::optional<stamp_ms> retry_connecting(std::uint32_t number, outbox& out) noexcept;
     template <class Address>
-    void give_up_on_server(flow<Address> const& f, handshake const& h, outbox& out) noexcept;
+    void reset_client(flow<Address> const& f, handshake const& h, outbox& out) noexcept;
+    template <class Address>
+    void release_handshake(flow<Address> const& f) noexcept;
 
     // --- impl/datagram_path.hpp -----------------------------------------------------------------------------------------
     template <class Address>
@@ -282,9 +323,14 @@ class engine {
     guard guard_;
     using cookie_type = syn_cookie<>;
     cookie_type cookies_;
+    token_bucket resets_;
     flow_store<std::uint32_t> v4_;
     flow_store<ipv6_bytes> v6_;
     handshake_pool handshakes_;
+    frame_pool held_;
+    backend_table configured_;
+    backend_table learned_;
+    std::uint32_t mended_ = 0;  ///< flows of that phase
     exemption_table exempt_;
     source_limits source_limits_;
     split_mix64 random_;
@@ -309,7 +355,9 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/engine.hpp>
 #include <halfproxy/engine/impl/lifecycle.hpp>
 #include <halfproxy/engine/impl/tcp_path.hpp>
+#include <halfproxy/engine/impl/challenge.hpp>
 #include <halfproxy/engine/impl/splice.hpp>
+#include <halfproxy/engine/impl/connecting.hpp>
 #include <halfproxy/engine/impl/guard_path.hpp>
 #include <halfproxy/engine/impl/datagram_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>

@@ -17,10 +17,12 @@
 
 namespace halfproxy {
 
+/// Bit 0: numbers are shifted between the ends. Bit 1: there is more to it, which a handshake of the pool holds.
 enum class flow_phase : std::uint8_t {
     plain,       ///< both ends use the same numbers
-    connecting,  ///< the client is validated, the server has not answered our SYN yet
     spliced,     ///< the server's numbers are shifted for the client
+    connecting,  ///< the client is validated, the server has not answered our SYN yet
+    mended,      ///< spliced, and timestamps, promised to the client, are put into what the server sends without them
 };
 
 /// Direction d's packets arrive carrying tuple[d] and leave carrying tuple[1 - d] reversed: without address translation these are equal.
@@ -38,7 +40,7 @@ struct flow {
     std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale
     std::uint8_t rewrites : 1 = 0;      ///< its packets leave with other addresses or ports than they came with
     tcp_connection tcp{};
-    seq_shift shift{};                     ///< spliced; while connecting, shift.sequence is the handshake's number
+    seq_shift shift{};                     ///< spliced; connecting and mended, shift.timestamp is the handshake's number
     std::array<std::uint32_t, 2> packets{};  ///< forwarded, by direction
     std::array<std::uint64_t, 2> bytes{};    ///< of whole IP packets
     stamp_ms last_seen{};
@@ -52,6 +54,8 @@ struct flow {
         return std::memcmp(&tuple[d], &k.tuple, sizeof(k.tuple)) == 0 && zone == k.zone && protocol == k.protocol;
     }
     [[nodiscard]] flow_phase phase() const noexcept { return static_cast<flow_phase>(phase_bits); }
+    [[nodiscard]] bool is_spliced() const noexcept { return (phase_bits & 1u) != 0; }
+    [[nodiscard]] bool has_handshake() const noexcept { return (phase_bits & 2u) != 0; }
     void set_phase(flow_phase p) noexcept { phase_bits = static_cast<std::uint8_t>(p) & 3u; }
 
     /// The port from which direction d's packets come.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// Handshakes with servers in progress: what a splice needs only until the server has answered, in a fixed pool.
+// Handshakes with servers in progress: what a splice needs until the server has answered, in a fixed pool.
 #pragma once
 
 #include <halfproxy/admit/syn_cookie.hpp>
 #include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/frame_pool.hpp>
 #include <halfproxy/core/outbox.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/wire/seq.hpp>
@@ -21,8 +22,12 @@ struct handshake {
     seq_num cookie_isn{};                     ///< the ISN the client was given
     std::uint32_t cookie_timestamp = 0;       ///< the TSval the client was given
     std::uint32_t client_timestamp = 0;       ///< the client's last TSval
-    std::uint16_t client_window = 0;          ///< of its ACK, in its own scale
+    frame_queue held{};                       ///< the client's segments that came before the server's answer
+    seq_num held_end{};                       ///< one past the last byte held
+    std::uint16_t client_window = 0;          ///< of its last ACK, in its own scale
     cookie_options options{};
+    bool offers_timestamps = false;           ///< our SYN does; not when the client has them and the server lacks them
+    std::uint8_t held_count = 0;
     std::uint8_t sent = 0;                    ///< how often our SYN was sent
     stamp_ms next_send{};
 
@@ -48,6 +53,7 @@ class handshake_pool {
     void release(std::uint32_t number) noexcept { free_.push_back(number); }  // within the reserved capacity
 
     [[nodiscard]] handshake& operator[](std::uint32_t number) noexcept { return slots_[number]; }
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(slots_.size()); }
     [[nodiscard]] std::uint32_t in_use() const noexcept { return static_cast<std::uint32_t>(slots_.size() - free_.size()); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return slots_.size() * (sizeof(handshake) + sizeof(std::uint32_t)); }
 

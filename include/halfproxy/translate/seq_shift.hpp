@@ -24,12 +24,13 @@ struct seq_shift {
 struct window_rescale {
     std::uint8_t from = 0;
     std::uint8_t to = 0;
+    bool up = false;  ///< round up: for a window that ends where an earlier one did (RFC 7323 section 2.4)
 
     /// The 16-bit window in the reader's scale: saturating, and an open window never becomes closed by rounding. Where the
-    /// reader's scale is the coarser one, the window is rounded down, so nobody sends more than was granted.
+    /// reader's scale is the coarser one, the window is rounded down unless `up` says otherwise, so nobody sends more than was granted.
     [[nodiscard]] constexpr std::uint16_t apply(std::uint16_t window) const noexcept {
         if (window == 0 || from == to) return window;
-        std::uint64_t const units = (std::uint64_t{window} << from) >> to;
+        std::uint64_t const units = ((std::uint64_t{window} << from) + (up ? (1u << to) - 1 : 0)) >> to;
         return units == 0 ? std::uint16_t{1} : units > 0xffff ? std::uint16_t{0xffff} : static_cast<std::uint16_t>(units);
     }
 };

@@ -50,6 +50,7 @@ struct tcp_options {
     std::uint8_t sack_count = 0;     ///< blocks
     std::uint8_t sack_at = 0;        ///< of the first block
     std::uint8_t timestamps_at = 0;  ///< of TSval; TSecr follows
+    std::uint8_t mss_at = 0;         ///< of its two bytes
     std::uint32_t timestamp_value = 0;
     std::uint32_t timestamp_echo = 0;
     std::array<sack_block, max_sack_blocks> sack_blocks{};

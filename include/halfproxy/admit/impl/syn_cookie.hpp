@@ -11,24 +11,47 @@ namespace halfproxy {
 
 namespace detail {
 
-/// The 32 combinations of (SACK, ECN, scale) a cookie keeps: 16 with SACK alone, 8 with SACK and ECN, 4 and 4 without SACK.
-/// 15 stands for "no window scale", which is not the same as scale 0.
-inline constexpr std::uint8_t no_scale = 15;
-inline constexpr std::array<std::uint8_t, 8> scales_with_ecn{no_scale, 0, 2, 5, 6, 7, 8, 10};
-inline constexpr std::array<std::uint8_t, 4> scales_without_sack{no_scale, 0, 4, 8};
+inline constexpr std::uint8_t no_scale = 15;  ///< "no window scale", which is not the same as scale 0
 
-template <std::size_t N>
-[[nodiscard]] constexpr std::uint32_t round_down(std::array<std::uint8_t, N> const& scales, std::uint8_t scale) noexcept {
-    std::uint32_t best = scale == no_scale ? 0 : 1;
-    for (std::uint32_t i = 2; i < N && scale != no_scale; ++i)
-        if (scales[i] <= scale) best = i;
-    return best;
-}
+/// What one of the 32 values says that a cookie without timestamps has beside the MSS.
+struct cookie_slot {
+    std::uint8_t scale = no_scale;
+    bool sack = false;
+    bool ecn = false;
+    isn_parity parity = isn_parity::unsaid;
+};
 
+enum slot_class : std::uint8_t { plain_slots, sack_slots, sack_ecn_slots };
+
+struct cookie_slots {
+    static constexpr std::uint32_t tiny = 31;
+    std::array<cookie_slot, 32> at{};
+    std::array<std::array<std::uint8_t, 16>, 3> first{};  ///< by class and scale rounded down: the slot, or the even one of two
+
+    consteval cookie_slots() {
+        std::uint8_t used = 0;
+        auto const add = [&](slot_class c, std::uint8_t scale, bool parity) {
+            for (unsigned s = scale; s < (scale == no_scale ? 16u : unsigned{no_scale}); ++s) first[c][s] = used;
+            cookie_slot slot{scale, c != plain_slots, c == sack_ecn_slots, parity ? isn_parity::even : isn_parity::unsaid};
+            at[used++] = slot;
+            slot.parity = isn_parity::odd;
+            if (parity) at[used++] = slot;
+        };
+        for (unsigned const scale : {15, 0, 7}) add(plain_slots, static_cast<std::uint8_t>(scale), scale != 0);
+        for (unsigned const scale : {15, 0, 2, 4, 6, 7, 8, 9, 10, 12, 14}) add(sack_slots, static_cast<std::uint8_t>(scale), true);
+        for (unsigned const scale : {15, 0, 7, 10}) add(sack_ecn_slots, static_cast<std::uint8_t>(scale), false);
+        count = used;
+    }
+    std::uint32_t count = 0;
+};
+inline constexpr cookie_slots slots{};
+static_assert(slots.count == cookie_slots::tiny, "31 slots and the tiny one are five bits");
+
+/// Ascending values: as many as are not above it.
 template <std::size_t N>
-[[nodiscard]] constexpr std::uint32_t round_down(std::array<std::uint16_t, N> const& values, std::uint16_t value) noexcept {
-    std::uint32_t best = 0;  // ascending values: as many as are not above it
-    for (std::uint32_t i = 1; i < N; ++i) best += values[i] <= value ? 1u : 0u;
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE constexpr std::uint32_t round_down(std::array<std::uint16_t, N> const& values, std::uint16_t value) noexcept {
+    std::uint16_t best = 0;
+    for (std::size_t i = 1; i < N; ++i) best = static_cast<std::uint16_t>(best + (values[i] <= value ? 1 : 0));
     return best;
 }
 
@@ -41,32 +64,59 @@ inline void set_scale(cookie_options& options, std::uint8_t scale) noexcept {
     return options.has_window_scale ? std::min<std::uint8_t>(options.window_scale, 14) : no_scale;
 }
 
-}  // namespace detail
-
-inline std::uint32_t dense_cookie_layout::encode(cookie_options const& options, bool ipv6) noexcept {
-    std::uint32_t const mss = detail::round_down(ipv6 ? mss_v6 : mss_v4, options.mss);
-    std::uint8_t const scale = detail::scale_of(options);
-    std::uint32_t rest;
-    if (options.sack_permitted)
-        rest = options.ecn ? 16 + detail::round_down(detail::scales_with_ecn, scale) : scale;
-    else
-        rest = (options.ecn ? 28u : 24u) + detail::round_down(detail::scales_without_sack, scale);
-    return mss << 5 | rest;
+/// Both scales, as TSval holds them.
+[[nodiscard]] inline std::uint8_t scales_of(cookie_options const& options) noexcept {
+    return static_cast<std::uint8_t>(scale_of(options) | (options.promised_scale & 0x0fu) << 4);
 }
 
-inline cookie_options dense_cookie_layout::decode(std::uint32_t symbol, bool ipv6) noexcept {
+}  // namespace detail
+
+inline cookie_options dense_cookie_layout::kept(cookie_options const& options, bool ipv6) noexcept {
+    cookie_options k = options;
+    if (k.has_timestamps) return k;
+    bool const tiny = k.mss < (ipv6 ? mss_v6 : mss_v4)[0];
+    k.sack_permitted = k.sack_permitted && !tiny;
+    k.has_window_scale = k.has_window_scale && !tiny;
+    k.ecn = k.ecn && k.sack_permitted;
+    return k;
+}
+
+inline std::uint32_t dense_cookie_layout::encode(cookie_options const& options, bool odd_isn, bool ipv6) noexcept {
+    if (options.has_timestamps) {
+        std::uint32_t const mss = detail::round_down(ipv6 ? many_mss_v6 : many_mss_v4, options.mss);
+        return mss << 3 | (options.sack_permitted ? 4u : 0u) | (options.ecn ? 2u : 0u) | (odd_isn ? 1u : 0u);
+    }
+    auto const& usual = ipv6 ? mss_v6 : mss_v4;
+    if (options.mss < usual[0])
+        return detail::round_down(ipv6 ? tiny_mss_v6 : tiny_mss_v4, options.mss) << 5 | detail::cookie_slots::tiny;
+    std::size_t const kind = options.sack_permitted ? options.ecn ? detail::sack_ecn_slots : detail::sack_slots : detail::plain_slots;
+    std::uint32_t const slot = detail::slots.first[kind][detail::scale_of(options)];
+    bool const second = odd_isn && detail::slots.at[slot].parity == isn_parity::even;
+    return detail::round_down(usual, options.mss) << 5 | (slot + (second ? 1 : 0));
+}
+
+inline cookie_options dense_cookie_layout::decode(std::uint32_t symbol, bool timestamps, bool ipv6) noexcept {
     cookie_options options;
-    options.mss = (ipv6 ? mss_v6 : mss_v4)[symbol >> 5 & 3u];
-    std::uint32_t const rest = symbol & 31u;
-    options.sack_permitted = rest < 24;
-    options.ecn = (rest >= 16 && rest < 24) || rest >= 28;
-    if (rest < 16)
-        detail::set_scale(options, static_cast<std::uint8_t>(rest));
-    else if (rest < 24)
-        detail::set_scale(options, detail::scales_with_ecn[rest - 16]);
-    else
-        detail::set_scale(options, detail::scales_without_sack[rest & 3u]);
+    options.has_timestamps = timestamps;
+    if (timestamps) {
+        options.mss = (ipv6 ? many_mss_v6 : many_mss_v4)[symbol >> 3 & 15u];
+        options.sack_permitted = (symbol & 4u) != 0;
+        options.ecn = (symbol & 2u) != 0;
+        return options;
+    }
+    std::uint32_t const number = symbol & 31u;
+    std::size_t const mss = symbol >> 5 & 3u;
+    bool const tiny = number == detail::cookie_slots::tiny;
+    options.mss = tiny ? (ipv6 ? tiny_mss_v6 : tiny_mss_v4)[mss] : (ipv6 ? mss_v6 : mss_v4)[mss];
+    detail::cookie_slot const& slot = detail::slots.at[number];
+    options.sack_permitted = slot.sack;
+    options.ecn = slot.ecn;
+    detail::set_scale(options, slot.scale);
     return options;
+}
+
+inline isn_parity dense_cookie_layout::parity(std::uint32_t symbol, bool timestamps) noexcept {
+    return timestamps ? static_cast<isn_parity>(symbol & 1u) : detail::slots.at[symbol & 31u].parity;
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
@@ -115,45 +165,38 @@ seq_num syn_cookie<KeyedHash, Layout>::isn_of(std::uint64_t mac, std::uint32_t l
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-std::uint32_t syn_cookie<KeyedHash, Layout>::timestamp_of(std::uint64_t mac, seq_num isn, seq_num client_isn,
-                                                          std::uint8_t scale) noexcept {
-    std::uint32_t const parity = (client_isn.value ^ isn.value >> 31) & 1u;
-    return ((static_cast<std::uint32_t>(mac) & ~(1u << parity_bit)) ^ scale) | parity << parity_bit;
-}
-
-template <keyed_hash KeyedHash, cookie_layout Layout>
 seq_num syn_cookie<KeyedHash, Layout>::client_isn(seq_num ack_sequence, cookie_echo const& echo) noexcept {
-    if (!echo.timestamp_echo) return ack_sequence - 1;
-    std::uint32_t const parity = (*echo.timestamp_echo >> parity_bit ^ echo.isn.value >> 31) & 1u;
-    return (ack_sequence.value & 1u) == parity ? ack_sequence : ack_sequence - 1;
+    std::uint32_t const symbol = low_of(echo.isn) & (low_mask >> 1);
+    isn_parity const parity = Layout::parity(symbol, echo.timestamp_echo.has_value());
+    bool const is_probe = parity != isn_parity::unsaid && (ack_sequence.value & 1u) == static_cast<std::uint32_t>(parity);
+    return is_probe ? ack_sequence : ack_sequence - 1;
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
                                            time_point now) noexcept {
     turn_to(now);
-    std::uint32_t const symbol = Layout::encode(options, ipv6);
+    std::uint32_t const symbol = Layout::encode(options, (subject.client_isn.value & 1u) != 0, ipv6);
     auto const parity = static_cast<std::uint32_t>(epoch_ & 1);
     std::uint64_t const m = mac(keys_[parity], subject, symbol, options.has_timestamps);
-    seq_num const isn = isn_of(m, parity << Layout::option_bits | symbol);
-    return {isn, timestamp_of(m, isn, subject.client_isn, detail::scale_of(options))};
+    return {isn_of(m, parity << Layout::option_bits | symbol), static_cast<std::uint32_t>(m) ^ detail::scales_of(options)};
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 HALFPROXY_ALWAYS_INLINE std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
                                                                    bool ipv6, time_point now) noexcept {
     turn_to(now);
-    std::uint32_t const low = (echo.isn.value ^ echo.isn.value >> mac_bits) & low_mask;
+    std::uint32_t const low = low_of(echo.isn);
     std::uint32_t const symbol = low & (low_mask >> 1);
     bool const timestamps = echo.timestamp_echo.has_value();
     std::uint64_t const m = mac(keys_[low >> Layout::option_bits], subject, symbol, timestamps);
     if (isn_of(m, low) != echo.isn) return std::nullopt;
-    cookie_options options = Layout::decode(symbol, ipv6);
-    options.has_timestamps = timestamps;
+    std::uint32_t const scales = timestamps ? *echo.timestamp_echo ^ static_cast<std::uint32_t>(m) : 0;
+    if (scales > 0xff) return std::nullopt;
+    cookie_options options = Layout::decode(symbol, timestamps, ipv6);
     if (!timestamps) return options;
-    std::uint32_t const difference = *echo.timestamp_echo ^ timestamp_of(m, echo.isn, subject.client_isn, 0);
-    if (difference > detail::no_scale) return std::nullopt;
-    detail::set_scale(options, static_cast<std::uint8_t>(difference));
+    detail::set_scale(options, scales & 0x0fu);
+    options.promised_scale = scales >> 4 & 0x0fu;
     return options;
 }
 

@@ -13,9 +13,14 @@ namespace halfproxy {
 template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
     : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
-      cookies_(config.secret, config.guard.key_rotation), v4_(config.limits.flows_v4, config.seed, config.memory),
-      v6_(config.limits.flows_v6, config.seed, config.memory), handshakes_(config.limits.handshakes),
+      cookies_(config.secret, config.guard.key_rotation), resets_(config.splice.resets_per_second),
+      v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
+      handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
+      configured_(config.splice.backends, config.seed),
+      learned_(config.splice.learn ? config.splice.learned_servers : 0, config.splice.learned_age, config.seed),
       exempt_(exempt_sources(config.guard), config.seed), source_limits_(config.limits.per_source, config.seed), random_(config.seed) {
+    config_.promise.mss_v4 = std::min(config_.promise.mss_v4, config_.normalize.mss_ceiling_v4);
+    config_.promise.mss_v6 = std::min(config_.promise.mss_v6, config_.normalize.mss_ceiling_v6);
     for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
 }
 
@@ -52,6 +57,7 @@ void engine<Policies>::begin(time_point now) noexcept {
         now_ = now;
         started_ = true;
     }
+    held_.reclaim();
     if (now > now_) {
         auto const step = static_cast<std::uint64_t>(now.time_since_epoch().count()) - static_cast<std::uint64_t>(now_.time_since_epoch().count());
         elapsed_ns_ += std::min(step, detail::farthest_jump_ns);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What the guard has to do with a packet: whether a SYN is challenged, by which method, and what proves its source.
 //
-// The method splice is in impl/splice.hpp. challenge_reset keeps no state either, and nothing of the connection that follows:
+// The method splice is in impl/challenge.hpp and impl/splice.hpp. challenge_reset keeps no state either, and nothing of the connection that follows:
 //
 //      client                                half proxy                              server
 //        | SYN seq=C -------------------------->|                                      |
@@ -185,7 +185,7 @@ bool engine<Policies>::proves_by_reset(tcp_packet const& t, flow_key<Address> co
     if (config.method != guard_method::challenge_reset || config.reset_by != reset_by::client) return false;
     if ((tcp.flags & detail::deciding_flags) != tcp_flag::rst || !honours_cookies(t.f.arrival)) return false;
     constexpr bool v6 = detail::is_v6<Address>;
-    cookie_options const expected = cookie_type::layout::decode(cookie_type::layout::encode(detail::reset_options, v6), v6);
+    cookie_options const expected = cookie_type::layout::decode(cookie_type::layout::encode(detail::reset_options, false, v6), false, v6);
     for (std::uint32_t const top : {0u, 0x8000'0000u}) {
         cookie_echo const echo{seq_num{tcp.sequence ^ top}, std::nullopt};
         auto const options = cookies_.check(detail::reset_subject(key), echo, v6, now_);

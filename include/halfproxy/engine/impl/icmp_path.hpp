@@ -41,7 +41,7 @@ typename engine<Policies>::decision engine<Policies>::icmp_error(packet& p, fram
     if (flow_of.arrival(from) != f.arrival) return drop(drop_reason::wrong_side);
     if (!checksums_good(p, f)) return drop(drop_reason::l4_checksum);
 
-    bool const spliced = flow_of.phase() == flow_phase::spliced;
+    bool const spliced = flow_of.is_spliced();
     bool const quotes_server = from == direction::from_client;
     std::uint32_t const shift = spliced ? flow_of.shift.sequence : 0u;
     if (quoted.is_tcp()) {

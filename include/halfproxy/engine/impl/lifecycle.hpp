@@ -80,8 +80,8 @@ template <class Address>
 void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     flow_store<Address>& s = store<Address>();
     flow<Address> const& f = s.table.record(number);
-    if (f.phase() == flow_phase::connecting) handshakes_.release(f.shift.sequence);
-    else if (detail::is_embryonic(f)) half_open_changed(f, -1);
+    if (f.phase() != flow_phase::connecting && detail::is_embryonic(f)) half_open_changed(f, -1);
+    if (f.has_handshake()) release_handshake(f);
     policies_.observer.closed(f);
     s.wheel.cancel(number);
     s.table.erase(number);

@@ -50,21 +50,38 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
     if (f.arrival(from) != t.f.arrival) return drop(drop_reason::wrong_side);
-    if (f.phase() == flow_phase::connecting) return while_connecting<Checks, Address>(t, found);
+    if (f.has_handshake()) [[unlikely]]
+        return f.is_spliced() ? tcp_of_mended_flow<Checks>(t, key, found) : while_connecting<Checks, Address>(t, found);
+    return tcp_of_open_flow<Checks>(t, key, found);
+}
+
+/// Both ends have a connection, or are about to.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key,
+                                                                  flow_handle found) noexcept {
+    flow<Address>& f = store<Address>().table.record(found);
+    auto const from = static_cast<direction>(found.direction());
     tcp_segment const segment = segment_of(t, f, from);
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
-    if (segment.has(decisive) && !checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
-    if (is_closing(f.tcp.state) && from == direction::from_client && replaced_by_cookie(t, key, found, segment))
-        return tcp_without_flow<Checks>(t, key);
-    if (is_closing(f.tcp.state) && segment.has(tcp_flag::rst) && from == direction::from_client && proves_by_reset(t, key))
-        return rst_without_flow(t, key);
-    if (f.phase() == flow_phase::spliced && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
+    if (segment.has(decisive))
+        if (drop_reason const fault = check_decisive(t); fault != drop_reason::none) return drop(fault);
+    if (is_closing(f.tcp.state) && from == direction::from_client) {
+        if (auto const client = new_incarnation(t, key, f, segment)) {
+            close_flow<Address>(found.number());
+            return admit_proven<Checks>(t, key, *client);
+        }
+        if (segment.has(tcp_flag::rst) && proves_by_reset(t, key)) return rst_without_flow(t, key);
+    }
+    if (f.is_spliced() && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
         if (!answers_new_syn(f.tcp, from, segment.ack) || repeats_old_numbers(f, segment, from)) return repeat_ack(t, f);
+        if (f.has_handshake()) release_handshake(f);
         f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
         f.shift = {};
     }
 
     tcp_state const before = f.tcp.state;
+    seq_num const granted = f.tcp.side[index(direction::from_client)].max_end;
     track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment);
     if (result.outcome == track_outcome::drop) return drop(result.reason);
     if (result.outcome == track_outcome::reopen) {
@@ -83,8 +100,27 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     }
     note_forwarded(f, from, t.p);
     bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
-    if (!as_is) translate_tcp(t, f, from);
+    if (!as_is) translate_tcp(t, f, from, granted);
     return forwarded;
+}
+
+/// Of a SYN, FIN or RST.
+template <engine_policies Policies>
+HALFPROXY_RARE drop_reason engine<Policies>::check_decisive(tcp_packet& t) noexcept {
+    if (!checksums_good(t.p, t.f)) return drop_reason::l4_checksum;
+    return (t.p.view.tcp().flags & tcp_flag::syn) != 0 ? clamp_mss(t) : drop_reason::none;
+}
+
+/// Of a SYN or SYN-ACK that is let through.
+template <engine_policies Policies>
+drop_reason engine<Policies>::clamp_mss(tcp_packet& t) noexcept {
+    normalize_config const& n = config_.normalize;
+    if (!t.options.has_mss) return drop_reason::none;
+    if (t.options.mss < n.mss_floor) return drop_reason::tcp_mss;
+    header_changes changes;
+    lower_mss(t.p.view, t.options, t.p.view.layout().ip_version == 4 ? n.mss_ceiling_v4 : n.mss_ceiling_v6, changes);
+    incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
+    return drop_reason::none;
 }
 
 /// The segment in the numbers the tracker keeps: the server's own.
@@ -92,27 +128,45 @@ template <engine_policies Policies>
 template <class Address>
 HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
     tcp_segment s = make_tcp_segment(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
-    if (f.phase() != flow_phase::spliced || from == direction::from_server) return s;
+    if (!f.is_spliced() || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
     s.sack_right = s.sack_right - f.shift.sequence;
     if (!s.has(tcp_flag::syn)) s.window = window_rescale{f.client_scale, f.tcp.scale[0]}.apply(s.window);
     return s;
 }
 
+namespace detail {
+
+/// Whether the server's window, rounded down to the client's coarser units, would take back what the server granted before
+/// (`granted`: one past the highest byte) and still grants.
+[[nodiscard]] HALFPROXY_RARE bool rounding_takes_back(tcp_header const& tcp, window_rescale told, seq_num granted) noexcept {
+    std::uint32_t const bytes = std::uint32_t{tcp.window} << told.from;
+    seq_num const edge{tcp.acknowledgment};
+    return (edge + (bytes >> told.to << told.to)).before(granted) && granted.at_or_before(edge + bytes);
+}
+
+}  // namespace detail
+
 template <engine_policies Policies>
 template <class Address>
-HALFPROXY_ALWAYS_INLINE void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from) noexcept {
-    bool const spliced = f.phase() == flow_phase::spliced;
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept {
+    bool const spliced = f.is_spliced();
     // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
     if (t.p.view.layout().more_fragments) {
         f.tcp.marks[0] |= tcp_mark::liberal;
         f.tcp.marks[1] |= tcp_mark::liberal;
     }
     header_changes changes;
-    if (spliced && from == direction::from_server)
-        shift_to_client(t.p.view, t.options, f.shift, {f.tcp.scale[1], static_cast<std::uint8_t>(f.promised_scale)}, changes);
-    else if (spliced)
+    if (spliced && from == direction::from_server) {
+        window_rescale told{f.tcp.scale[1], static_cast<std::uint8_t>(f.promised_scale)};
+        if (told.from < told.to) [[unlikely]]
+            told.up = detail::rounding_takes_back(t.p.view.tcp(), told, granted);
+        shift_to_client(t.p.view, t.options, f.shift, told, changes);
+    } else if (spliced) {
+        if (t.options.sack_count != 0 && (f.tcp.marks[1] & tcp_mark::sack_permitted) == 0) [[unlikely]]
+            blank_sack(t.p.view, t.options, changes);  // promised to the client, and the server knows nothing of it
         shift_to_server(t.p.view, t.options, f.shift, {f.client_scale, f.tcp.scale[0]}, changes);
+    }
     if (f.rewrites != 0) {
         flow_tuple<Address> const to = f.leaving(from);
         nat_rewriter<>::replace(t.p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
@@ -143,6 +197,7 @@ template <tcp_checks Checks, class Address>
         case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
         case tcp_flag::ack: return ack_without_flow<Checks>(t, key);
         case tcp_flag::rst: return rst_without_flow(t, key);
+        case tcp_flag::syn | tcp_flag::ack: return syn_ack_without_flow(t);
         default: return drop(drop_reason::no_flow);
     }
 }
@@ -153,6 +208,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
     ++counters_.syns_seen;
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     if (draining_) return drop(drop_reason::policy_denied);
+    if (config_.splice.defer && challenges_now(key, t.f.arrival)) return challenge_first(t, key);
     switch (rule_for(key)) {
         case rule_action::deny: return drop(drop_reason::rule_denied);
         case rule_action::reset: return reset_sender(t);
@@ -166,6 +222,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
         case guard_verdict::drop: return drop(drop_reason::guard_overload);
         case guard_verdict::pass: break;
     }
+    if (drop_reason const fault = clamp_mss(t); fault != drop_reason::none) return drop(fault);
 
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
@@ -174,7 +231,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p);
-    translate_tcp(t, *f, direction::from_client);
+    translate_tcp(t, *f, direction::from_client, {});
     return forwarded;
 }
 
@@ -184,12 +241,13 @@ template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     bool const may_be_cookie = honours_cookies(t.f.arrival);
     if (may_be_cookie) {
-        if (auto const options = check_cookie(t, key))
-            return guard_.config().method == guard_method::splice ? connect<Checks>(t, key, *options) : reset_proven(t, key);
+        if (auto const client = check_cookie(t, key)) return admit_proven<Checks>(t, key, *client);
         ++counters_.cookies_invalid;
     }
     bool const data = t.p.view.layout().payload_bytes() != 0;
     bool const pick_up = config_.tracking.pickup == pickup::any || (config_.tracking.pickup == pickup::data_only && data);
+    if (!pick_up && may_be_cookie && config_.splice.invalid_ack == invalid_ack_policy::reset)
+        return refuse_ack(t, drop_reason::cookie_invalid);
     if (!pick_up) return drop(may_be_cookie ? drop_reason::cookie_invalid : drop_reason::no_flow);
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
@@ -198,7 +256,7 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     tcp_tracker<Checks>::pick_up(f->tcp, segment_of(t, *f, direction::from_client));
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p);
-    translate_tcp(t, *f, direction::from_client);
+    translate_tcp(t, *f, direction::from_client, {});
     return forwarded;
 }
 
@@ -210,19 +268,6 @@ bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment c
         return static_cast<std::uint32_t>(f.tcp.side[index(d)].end - at) <= f.bytes[index(d)] + 1;  // bytes hold headers besides; SYNs are not counted
     };
     return sent_before(from, s.seq) && sent_before(reverse(from), s.ack);
-}
-
-/// On a flow that is over, an ACK with other numbers may be a new incarnation's cookie. True when it is, and the old
-/// flow is gone.
-template <engine_policies Policies>
-template <class Address>
-bool engine<Policies>::replaced_by_cookie(tcp_packet& t, flow_key<Address> const& key, flow_handle found,
-                                          tcp_segment const& segment) noexcept {
-    if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return false;
-    flow<Address> const& old = store<Address>().table.record(found);
-    if (repeats_old_numbers(old, segment) || !honours_cookies(t.f.arrival) || !check_cookie(t, key)) return false;
-    close_flow<Address>(found.number());
-    return true;
 }
 
 template <engine_policies Policies>

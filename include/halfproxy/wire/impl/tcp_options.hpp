@@ -45,7 +45,10 @@ HALFPROXY_ALWAYS_INLINE bool read_option(tcp_option_view const& option, tcp_opti
     switch (option.kind) {
         case tcp_option::mss:
             if (content.size() != 2) return false;
-            if (first(out.has_mss)) out.mss = header_at<big16>(content.data());
+            if (first(out.has_mss)) {
+                out.mss = header_at<big16>(content.data());
+                out.mss_at = option.at;
+            }
             return true;
         case tcp_option::window_scale:
             if (content.size() != 1) return false;
@@ -99,6 +102,7 @@ inline void read_usual_syn(byte_view options, tcp_options& out) noexcept {
     std::uint8_t const* at = options.data();
     out.has_mss = out.sack_permitted = out.has_timestamps = out.has_window_scale = true;
     out.mss = static_cast<std::uint16_t>(load32(at));
+    out.mss_at = 2;
     out.timestamps_at = 8;
     out.timestamp_value = load32(at + 8);
     out.timestamp_echo = load32(at + 12);

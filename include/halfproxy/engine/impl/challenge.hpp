@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSL-1.0
+// The challenge: a SYN answered with a cookie, and what comes back of it.
+#pragma once
+
+#include <halfproxy/engine/engine.hpp>
+
+#include <algorithm>
+
+namespace halfproxy {
+
+namespace detail {
+
+[[nodiscard]] inline cookie_subject subject_of(ipv4_key const& key, seq_num client_isn) noexcept {
+    ipv4_tuple const& t = key.tuple;
+    return {{std::uint64_t{t.source} << 32 | t.destination}, 1, t.source_port, t.destination_port, client_isn, key.zone};
+}
+
+[[nodiscard]] inline cookie_subject subject_of(ipv6_key const& key, seq_num client_isn) noexcept {
+    ipv6_tuple const& t = key.tuple;
+    cookie_subject s{{}, 4, t.source_port, t.destination_port, client_isn, key.zone};
+    std::memcpy(s.addresses.data(), t.source.data(), 16);
+    std::memcpy(s.addresses.data() + 2, t.destination.data(), 16);
+    return s;
+}
+
+template <class Address>
+inline constexpr bool is_v6 = std::is_same_v<Address, ipv6_bytes>;
+
+}  // namespace detail
+
+namespace detail {
+
+/// What was learned takes away from what is promised to all; only the scale is exchanged.
+inline void apply_learned(backend_profile const& profile, backend_promise& promise, bool scale_too) noexcept {
+    if (profile.mss != 0) {
+        promise.mss_v4 = std::min(promise.mss_v4, profile.mss);
+        promise.mss_v6 = std::min(promise.mss_v6, profile.mss);
+    }
+    if (profile.scaling == known::yes && scale_too) promise.window_scale = profile.window_scale;
+    promise.window_scaling = promise.window_scaling && profile.scaling != known::no;
+    promise.sack = promise.sack && profile.sack != known::no;
+    promise.timestamps = promise.timestamps && profile.timestamps != known::no;
+}
+
+/// What is configured for a server stands in the place of what is configured for all.
+inline void apply_configured(backend_profile const& profile, backend_promise& promise) noexcept {
+    auto const set = [](known value, bool& promised) { promised = value == known::unknown ? promised : value == known::yes; };
+    if (profile.mss != 0) promise.mss_v4 = promise.mss_v6 = profile.mss;
+    if (profile.scaling == known::yes) promise.window_scale = profile.window_scale;
+    set(profile.scaling, promise.window_scaling);
+    set(profile.sack, promise.sack);
+    set(profile.timestamps, promise.timestamps);
+    set(profile.ecn, promise.ecn);
+}
+
+}  // namespace detail
+
+/// In this server's name. The scale must be the same again when the client's ACK comes: a learned one only where the cookie keeps it.
+template <engine_policies Policies>
+template <class Address>
+backend_promise engine<Policies>::promise_for(flow_key<Address> const& key, bool timestamps) const noexcept {
+    backend_promise promise = config_.promise;
+    if (configured_.empty() && learned_.empty()) return promise;
+    backend_profile const* const configured = configured_.find(server_of(key.tuple, 0), stamp_);
+    if (configured != nullptr) detail::apply_configured(*configured, promise);
+    backend_profile const* const learned = learned_.find(server_of(key.tuple, key.zone), stamp_);
+    if (learned != nullptr) detail::apply_learned(*learned, promise, timestamps);
+    promise.mss_v4 = std::min(promise.mss_v4, config_.normalize.mss_ceiling_v4);
+    promise.mss_v6 = std::min(promise.mss_v6, config_.normalize.mss_ceiling_v6);
+    return promise;
+}
+
+/// The SYN becomes its SYN-ACK in place. Only options the client offered and the promise keeps are answered, so it is never
+/// larger than what was received. The window is 0 until the server has answered.
+template <engine_policies Policies>
+template <class Address>
+typename engine<Policies>::decision engine<Policies>::send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    constexpr bool v6 = detail::is_v6<Address>;
+    tcp_header const& syn = t.p.view.tcp();
+    backend_promise const promise = promise_for(key, t.options.has_timestamps);
+    constexpr std::uint8_t ecn_setup = tcp_flag::ece | tcp_flag::cwr;  // RFC 3168 section 6.1.1
+    std::uint16_t const mss = t.options.has_mss ? t.options.mss : v6 ? default_mss_v6 : default_mss_v4;
+    if (mss < cookie_type::layout::least_mss || mss < config_.normalize.mss_floor) return drop(drop_reason::tcp_mss);
+    cookie_options const remembered = cookie_type::layout::kept(
+        {.mss = std::min(mss, v6 ? config_.normalize.mss_ceiling_v6 : config_.normalize.mss_ceiling_v4),
+         .has_window_scale = t.options.has_window_scale && promise.window_scaling,
+         .window_scale = std::min(t.options.window_scale, max_window_scale),
+         .sack_permitted = t.options.sack_permitted && promise.sack,
+         .ecn = (syn.flags & ecn_setup) == ecn_setup && promise.ecn,
+         .has_timestamps = t.options.has_timestamps && promise.timestamps,
+         .promised_scale = promise.window_scale},
+        v6);
+    seq_num const client_isn{syn.sequence};
+    cookie const c = cookies_.make(detail::subject_of(key, client_isn), remembered, v6, now_);
+
+    built_options const options{.has_mss = t.options.has_mss,
+                                .has_window_scale = remembered.has_window_scale,
+                                .sack_permitted = remembered.sack_permitted,
+                                .has_timestamps = remembered.has_timestamps,
+                                .window_scale = promise.window_scale,
+                                .mss = v6 ? promise.mss_v6 : promise.mss_v4,
+                                .timestamp_value = c.timestamp_value,
+                                .timestamp_echo = t.options.timestamp_value};
+    std::uint8_t const ece = remembered.ecn ? tcp_flag::ece : std::uint8_t{0};
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
+    return send_in_place(
+        t, back,
+        {.seq = c.isn, .ack = client_isn + 1, .flags = static_cast<std::uint8_t>(tcp_flag::syn | tcp_flag::ack | ece), .window = 0},
+        options, verdict::reply);
+}
+
+/// Rules and policy are asked about proven clients only.
+template <engine_policies Policies>
+template <class Address>
+typename engine<Policies>::decision engine<Policies>::challenge_first(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    bool const to_challenge = ask_guard(key, t.f.arrival, admission::by_guard) == guard_verdict::challenge;
+    return to_challenge ? challenge(t, key) : drop(drop_reason::guard_overload);
+}
+
+/// The ACK that ends the client's handshake is sent once. When it is lost, what comes next is a probe of our window of 0, and its
+/// sequence number is one less (RFC 9293 section 3.8.6.1 leaves that to the stack; Linux repeats the last byte's number, here the SYN's).
+template <engine_policies Policies>
+template <class Address>
+std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_cookie(tcp_packet const& t,
+                                                                                       flow_key<Address> const& key) noexcept {
+    tcp_header const& tcp = t.p.view.tcp();
+    cookie_echo echo{seq_num{tcp.acknowledgment} - 1, std::nullopt};
+    if (t.options.has_timestamps) echo.timestamp_echo = t.options.timestamp_echo;
+    seq_num const isn = cookies_.client_isn({tcp.sequence}, echo);
+    auto const options = cookies_.check(detail::subject_of(key, isn), echo, detail::is_v6<Address>, now_);
+    if (!options) return std::nullopt;
+    return proven_client{*options, isn};
+}
+
+/// On a flow that is over, an ACK with other numbers may be a new incarnation's.
+template <engine_policies Policies>
+template <class Address>
+std::optional<typename engine<Policies>::proven_client> engine<Policies>::new_incarnation(tcp_packet const& t, flow_key<Address> const& key,
+                                                                                          flow<Address> const& old,
+                                                                                          tcp_segment const& segment) noexcept {
+    if ((segment.flags & detail::deciding_flags) != tcp_flag::ack ) return std::nullopt;
+    if (repeats_old_numbers(old, segment) || !honours_cookies(t.f.arrival) || !checksums_good(t.p, t.f)) return std::nullopt;
+    return check_cookie(t, key);
+}
+
+/// Behind a guard that splices, every connection with a server is ours: whoever this answers has gone (or it forges), and the server need not wait.
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::syn_ack_without_flow(tcp_packet& t) noexcept {
+    bool const ours = guard_.config().method == guard_method::splice && honours_cookies(other(t.f.arrival));
+    return ours ? refuse_ack(t, drop_reason::no_flow) : drop(drop_reason::no_flow);
+}
+
+/// RFC 9293 section 3.10.7.1: what a closed port answers to a segment with ACK. Never longer than what came, and not oftener than
+/// configured: who forges sources cannot make us a loud reflector.
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::refuse_ack(tcp_packet& t, drop_reason silent) noexcept {
+    if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
+    if (!resets_.take(stamp_)) return drop(silent);
+    ++counters_.resets_sent;
+    return reset_sender_of_ack(t);
+}
+
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::reset_sender_of_ack(tcp_packet& t) noexcept {
+    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
+    return send_in_place(t, back, {.seq = {t.p.view.tcp().acknowledgment}, .ack = {}, .flags = tcp_flag::rst, .window = 0}, {}, verdict::reply);
+}
+
+}  // namespace halfproxy
