@@ -275,65 +275,6 @@ TEST_CASE("UDP without a checksum stays without one (RFC 768)") {
     CHECK(get16(o.packet->transport, 6) == 0);
 }
 
-TEST_CASE("F41 an ICMP error crosses a splice with the numbers its receiver knows, short and long quotes, both ways") {
-    for (unsigned version : {4u, 6u})
-        for (bool whole : {false, true}) {
-            CAPTURE(version);
-            CAPTURE(whole);
-            line l(guarded(), family(version));
-            hands h{l};
-            h.all();
-            segment const up = h.from_client(0, 0, filled(1000));
-            outcome const at_server = l.client_sends(up);
-            segment const down = h.from_server(0, 1000, filled(1200));
-            outcome const at_client = l.server_sends(down);
-            std::size_t const headers = version == 4 ? 20 : 40;
-            auto const quote = [&](byte_string const& frame) {
-                byte_string q(frame.begin() + 14, frame.end());
-                q.resize(whole ? q.size() : headers + 8);
-                return q;
-            };
-            // From the server's side, about the client's data as it looked there.
-            outcome const to_client = l.sends(side::inside, error_about(l.ends, false, quote(at_server.packet->bytes), true));
-            REQUIRE(to_client.fate == verdict::forward);
-            byte_string inner(to_client.packet->transport.begin() + 8, to_client.packet->transport.end());
-            CHECK(get32(inner, headers + 4) == up.seq);
-            if (whole) {
-                CHECK(get32(inner, headers + 8) == up.ack);
-                CHECK(inner == [&] {
-                    byte_string sent = tcp_datagram(l.ends, true, up);
-                    std::copy(inner.begin() + static_cast<std::ptrdiff_t>(headers) + 20, inner.begin() + static_cast<std::ptrdiff_t>(headers) + 32,
-                              sent.begin() + static_cast<std::ptrdiff_t>(headers) + 20);  // timestamps of a quote are not translated
-                    std::copy(inner.begin() + static_cast<std::ptrdiff_t>(headers) + 16, inner.begin() + static_cast<std::ptrdiff_t>(headers) + 18,
-                              sent.begin() + static_cast<std::ptrdiff_t>(headers) + 16);
-                    return sent;
-                }());
-            }
-            // From the client's side, about the server's data as it looked there.
-            outcome const to_server = l.sends(side::outside, error_about(l.ends, true, quote(at_client.packet->bytes), true));
-            REQUIRE(to_server.fate == verdict::forward);
-            inner.assign(to_server.packet->transport.begin() + 8, to_server.packet->transport.end());
-            CHECK(get32(inner, headers + 4) == down.seq);
-            if (whole) CHECK(get32(inner, headers + 8) == down.ack);
-        }
-}
-
-TEST_CASE("F41 an ICMP error that quotes a number outside the window, or no flow, is dropped (RFC 5927 section 4)") {
-    line l(guarded());
-    hands h{l};
-    h.all();
-    l.client_sends(h.from_client(0, 0, filled(1000)));
-    segment quoted{.seq = h.client.isn + 1 + 1001, .ack = h.server.isn + 1, .flags = flags::ack};
-    CHECK(l.sends(side::inside, error_about(l.ends, false, tcp_datagram(l.ends, true, quoted))).reason == drop_reason::icmp_unrelated);
-    quoted.seq = h.client.isn + 1 - 100'000;
-    CHECK(l.sends(side::inside, error_about(l.ends, false, tcp_datagram(l.ends, true, quoted))).reason == drop_reason::icmp_unrelated);
-    quoted.seq = h.client.isn + 1;
-    CHECK(l.sends(side::outside, error_about(l.ends, false, tcp_datagram(l.ends, true, quoted))).reason == drop_reason::wrong_side);
-    CHECK(l.sends(side::inside, error_about(l.ends, false, tcp_datagram(l.ends, true, quoted))).fate == verdict::forward);
-    l.ends.client_port = 9;
-    CHECK(l.sends(side::inside, error_about(l.ends, false, tcp_datagram(l.ends, true, quoted))).reason == drop_reason::icmp_unrelated);
-}
-
 // --- Malformed, fragments, and what is none of ours -------------------------------------------------------------------------------------
 
 TEST_CASE("what is not IP, and IP that is not TCP, UDP or ICMP, passes unchanged and uncounted as flow") {
