@@ -269,3 +269,58 @@ TEST_CASE("connections from inside pass a guard that challenges outside untouche
         CHECK(c.drops() == 0);
     }
 }
+
+TEST_CASE("a client that opens anew while its server is asked proves itself anew and is connected, and nobody else can replace the handshake") {
+    for (world const& w : spliced_worlds())
+        for (std::uint32_t step : steps) {
+            CAPTURE(w);
+            CAPTURE(step);
+            conversation c(w);
+            c.hands.challenge();
+            c.hands.validate();
+            segment forged = c.hands.third_ack();
+            forged.seq += 77;
+            forged.ack += 1234;
+            CHECK(c.line.client_sends(forged).fate == verdict::drop);
+            CHECK(c.line.client_sends(c.hands.third_ack()).fate == verdict::drop);
+            come_again(c, step);
+            c.open();
+            talk(c);
+            CHECK(c.line.proxy().handshakes_now() == 0);
+        }
+}
+
+TEST_CASE("F45 a server that opens anew on a spliced tuple is answered in its own numbers, by a challenge or a SYN-ACK (RFC 9293 section 3.5)") {
+    for (world const& w : spliced_worlds())
+        for (bool forgotten : {false, true}) {
+            CAPTURE(w);
+            CAPTURE(forgotten);
+            conversation c(w);
+            c.open();
+            c.client_passes(c.client(0, 0, 100));
+            std::uint32_t const new_isn = c.hands.server.isn + 0x5555'5555u;
+            segment opening = syn_of(c.hands.server);
+            opening.seq = new_isn;
+            c.server_passes(opening);
+            if (!forgotten) {
+                c.client_passes(c.client(100, 0));
+                c.server_passes(with_flags(c.server(0, 0), flags::rst));
+                CHECK(c.state() == tcp_state::closed);
+                continue;
+            }
+            segment answer = syn_of({.isn = c.hands.client.isn + 0x3333'3333u, .scale = 3});
+            answer.flags = flags::syn | flags::ack;
+            answer.ack = new_isn + c.hands.shift() + 1;
+            outcome const o = c.line.client_sends(answer);
+            REQUIRE(o.fate == verdict::forward);
+            CHECK(o.packet->tcp.ack == new_isn + 1);
+            segment third{.seq = new_isn + 1, .ack = answer.seq + 1, .flags = flags::ack, .window = 500};
+            c.server_passes(third);
+            CHECK(c.state() == tcp_state::established);
+            segment const data{.seq = answer.seq + 1, .ack = new_isn + c.hands.shift() + 1, .flags = flags::ack, .window = 1000, .payload = filled(10)};
+            outcome const up = c.line.client_sends(data);
+            REQUIRE(up.fate == verdict::forward);
+            CHECK(up.packet->tcp.ack == new_isn + 1);
+            CHECK(up.packet->tcp.window == 1000);  // in the scale of the new SYN-ACK
+        }
+}

@@ -177,6 +177,8 @@ class engine {
     [[nodiscard]] decision tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    void tell_own_scales(flow<Address>& f) noexcept;
     [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
     [[nodiscard]] drop_reason clamp_mss(tcp_packet& t) noexcept;
     template <class Address>

@@ -12,8 +12,17 @@ template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::while_connecting(tcp_packet& t, flow_handle found) noexcept {
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
-    if (static_cast<direction>(found.direction()) == direction::from_client)
+    if (static_cast<direction>(found.direction()) == direction::from_client) {
+        flow<Address> const& f = store<Address>().table.record(found);
+        // A client that gave up and has proved itself anew: what waits is of no use to it.
+        bool const repeats_cookie = seq_num{t.p.view.tcp().acknowledgment} == handshakes_[f.shift.timestamp].cookie_isn + 1;
+        flow_key<Address> const key = f.key(0);
+        if (auto const client = repeats_cookie ? std::nullopt : new_incarnation(t, key, f, segment_of(t, f, direction::from_client))) {
+            close_flow<Address>(found.number());
+            return admit_proven<Checks>(t, key, *client);
+        }
         return client_while_connecting<Address>(t, found);
+    }
     return server_while_connecting<Checks, Address>(t, found);
 }
 

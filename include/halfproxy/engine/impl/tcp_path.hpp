@@ -75,9 +75,11 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     }
     if (f.is_spliced() && (segment.flags & detail::deciding_flags) == (tcp_flag::syn | tcp_flag::ack)) {
         if (!answers_new_syn(f.tcp, from, segment.ack) || repeats_old_numbers(f, segment, from)) return repeat_ack(t, f);
-        if (f.has_handshake()) release_handshake(f);
-        f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
-        f.shift = {};
+        if (from == direction::from_server) {
+            if (f.has_handshake()) release_handshake(f);
+            f.set_phase(flow_phase::plain);  // the server had forgotten the connection: both ends shake hands themselves
+            f.shift = {};
+        }
     }
 
     tcp_state const before = f.tcp.state;
@@ -97,11 +99,21 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     if (f.tcp.state != before) {
         half_open_changed(f, is_half_open(f.tcp.state) - is_half_open(before));
         arm(f, timeout_of_flow(f));
+        if (f.is_spliced() && is_half_open(f.tcp.state)) tell_own_scales(f);
     }
     note_forwarded(f, from, t.p);
     bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
     if (!as_is) translate_tcp(t, f, from, granted);
     return forwarded;
+}
+
+/// The server has opened anew on a spliced tuple and the client, which had forgotten, answered: their numbers stay shifted, but each hears the
+/// other's own scale now.
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_RARE void engine<Policies>::tell_own_scales(flow<Address>& f) noexcept {
+    f.client_scale = f.tcp.scale[0] & 0x0fu;
+    f.promised_scale = f.tcp.scale[1] & 0x0fu;
 }
 
 /// Of a SYN, FIN or RST.
