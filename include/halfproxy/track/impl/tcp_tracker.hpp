@@ -117,6 +117,17 @@ inline void repeat_or_restart(tcp_connection& c, direction from, tcp_segment con
     }
 }
 
+/// Both SYNs have been seen: each side expects the byte after the other's, as far as its SYN's window goes.
+inline void meet_simultaneously(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side& first = c.side[index(reverse(from))];
+    tcp_side& second = c.side[index(from)];
+    first.max_ack = s.seq + 1;
+    second.max_ack = first.max_end;
+    grant(first, second.max_ack, s.window);
+    grant(second, first.max_ack, first.max_window);
+    c.state = tcp_state::simultaneous;
+}
+
 [[nodiscard]] HALFPROXY_RARE track_result track_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     switch (c.state) {
         case tcp_state::syn_sent:
@@ -124,7 +135,7 @@ inline void repeat_or_restart(tcp_connection& c, direction from, tcp_segment con
         case tcp_state::syn_received:
             if ((c.marks[index(from)] & tcp_mark::seen) == 0) {  // the peer opens too (RFC 9293 section 3.5)
                 start_side(c, from, s);
-                c.state = tcp_state::simultaneous;
+                meet_simultaneously(c, from, s);
                 return accepted;
             }
             repeat_or_restart(c, from, s);
@@ -163,6 +174,7 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     settle_scaling(c);
     note_ack(c, from, s.ack);
     tcp_side& opener = c.side[index(reverse(from))];
+    if ((c.marks[index(reverse(from))] & tcp_mark::acknowledged) == 0) opener.max_ack = s.seq + 1;  // what its first ACK must cover
     grant(opener, s.ack, s.window);
     grant(c.side[index(from)], s.seq + 1, opener.max_window);
     note_last(c, from, s, s.end());
@@ -204,19 +216,12 @@ template <class Checks>
 
 /// Where a RST must stand to be certain: at what the receiver expects next, or at the end of a segment it has just been sent.
 [[nodiscard]] inline bool is_exact_reset(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
-    tcp_side const& receiver = c.side[index(reverse(from))];
-    bool const known = (c.marks[index(reverse(from))] & tcp_mark::acknowledged) != 0;
-    if (known && s.seq == receiver.max_ack) return true;
-    if (last_was_segment_of(c, from) && s.seq == c.last_end) return true;
-    return !known && s.seq == c.side[index(from)].end;
+    bool const just_sent = last_was_segment_of(c, from) && s.seq == c.last_end;
+    return just_sent || s.seq == c.side[index(reverse(from))].max_ack;
 }
 
 [[nodiscard]] inline bool is_reset_in_window(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
-    tcp_side const& sender = c.side[index(from)];
-    tcp_side const& receiver = c.side[index(reverse(from))];
-    bool const known = (c.marks[index(reverse(from))] & tcp_mark::acknowledged) != 0;
-    seq_num const low = known ? receiver.max_ack : sender.end - receiver.max_window;
-    return s.seq.at_or_after(low) && s.seq.at_or_before(sender.max_end);
+    return s.seq.at_or_after(c.side[index(reverse(from))].max_ack) && s.seq.at_or_before(c.side[index(from)].max_end);
 }
 
 /// In SYN-SENT a RST counts when it acknowledges the SYN (RFC 9293 section 3.10.7.3), from the client when it stands at its SYN.
@@ -320,22 +325,27 @@ HALFPROXY_ALWAYS_INLINE void advance_state(tcp_connection& c, direction from, tc
     if (s.has(tcp_flag::fin) && s.end() == c.side[index(from)].end) c.marks[index(from)] |= tcp_mark::fin;  // below, it is an old one
     if (c.state == tcp_state::established && !s.has(tcp_flag::fin)) [[likely]]
         return;
-    bool const both_seen = (c.marks[0] & c.marks[1] & tcp_mark::seen) != 0;
-    if (c.state == tcp_state::syn_received && both_seen && s.ack == c.side[index(reverse(from))].end)
-        c.state = tcp_state::established;
-    if (((c.marks[0] | c.marks[1]) & tcp_mark::fin) == 0 || is_half_open(c.state)) return;
+    bool const both_acknowledged = (c.marks[0] & c.marks[1] & tcp_mark::acknowledged) != 0;
+    if (c.state == tcp_state::syn_received && both_acknowledged) c.state = tcp_state::established;
+    if (((c.marks[0] | c.marks[1]) & tcp_mark::fin) == 0) return;
     if (fin_acknowledged(c, 0) && fin_acknowledged(c, 1))
         c.state = tcp_state::time_wait;
     else
         c.state = (c.marks[0] & c.marks[1] & tcp_mark::fin) != 0 ? tcp_state::last_ack : tcp_state::half_closed;
 }
 
-/// An ACK before the SYN-ACK: from the server a challenge for an older connection, from the client nothing yet.
+/// An ACK before the SYN-ACK: from the server a challenge for an older connection, from the client nothing yet; no FIN from either.
 template <class Checks>
 [[nodiscard]] HALFPROXY_RARE track_result track_early_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    if (from == direction::from_client) return refuse<Checks::state>(drop_reason::tcp_state);
+    if (from == direction::from_client || s.has(tcp_flag::fin)) return refuse<Checks::state>(drop_reason::tcp_state);
     note_last(c, from, s, s.end());
     return passed;
+}
+
+/// The opener acknowledges less than the SYN-ACK: no end of this handshake does, and the server resets it (RFC 9293 section 3.10.7.4).
+[[nodiscard]] inline bool acknowledges_no_syn(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
+    bool const first = c.state == tcp_state::syn_received && (c.marks[index(from)] & tcp_mark::acknowledged) == 0;
+    return first && s.ack.before(c.side[index(from)].max_ack);
 }
 
 template <class Checks>
@@ -357,6 +367,7 @@ template <class Checks>
 [[nodiscard]] HALFPROXY_ALWAYS_INLINE track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (c.state < tcp_state::syn_received) return track_early_ack<Checks>(c, from, s);
     if (c.state == tcp_state::closed) return passed;  // a RST lost behind us is only repeated when its receiver sends on
+    if (acknowledges_no_syn(c, from, s)) [[unlikely]] return passed;
     std::uint32_t const window = std::uint32_t{s.window} << c.scale[index(from)];
     if ((c.marks[index(from)] & tcp_mark::seen) == 0) meet_side(c, from, s, window);
     bool const sacks = s.has_sack && (c.marks[index(from)] & tcp_mark::sack_permitted) != 0 && s.sack_right.after(s.ack);
