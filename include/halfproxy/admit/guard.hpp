@@ -141,7 +141,7 @@ struct guard_event {
 
 enum class guard_verdict : std::uint8_t { pass, challenge, drop };
 
-/// One scope's state and numbers: 48 bytes.
+/// One scope's state and numbers.
 class guard_machine {
   public:
     void half_open_changed(int by) noexcept { half_open_ += static_cast<std::uint32_t>(by); }
@@ -172,6 +172,8 @@ class guard_machine {
     std::uint32_t half_open_ = 0;
     guard_state state_ = guard_state::ready;
 };
+
+static_assert(sizeof(guard_machine) <= 40, "every bucket for services has one");
 
 /// All scopes together. Memory is fixed in the constructor. Work per SYN: three scopes; per tick: three, and one service in turn.
 /// A Notify is called with a guard_event for each change of state.

@@ -27,8 +27,8 @@ struct source_limits_config {
 };
 
 /// Two rows of counters, a source being counted in one bucket of each, chosen by different keyed hashes (a count-min sketch: Cormode,
-/// Muthukrishnan 2005). Over its limit is who is over in both. Nothing is evicted, so a flood of forged sources cannot make it forget one; what it can do is
-/// fill buckets, so that limits must lie above (SYNs per second) / buckets. Without limits it takes no memory.
+/// Muthukrishnan 2005). Over its limit is who is over in both. Nothing is evicted, so a flood of forged sources cannot make it forget one; what it
+/// can do is fill buckets, so that limits must lie above (SYNs per second) / buckets. Without limits it takes no memory.
 class source_limits {
   public:
     source_limits(source_limits_config const& config, std::uint64_t seed)

@@ -15,8 +15,8 @@ struct rate_smoothing {
     std::uint32_t slots = 4;  ///< 1 (no smoothing) to 1,000
 };
 
-/// Events per second. An event may be taken back later: then it is the rate of those that were not. 16 bytes; rates beyond 2^24 per second
-/// count as that.
+/// Events per second. An event may be taken back later: then it is the rate of those that were not. Rates beyond 2^24 per second count
+/// as that.
 class rate_meter {
   public:
     void add(stamp_ms now, rate_smoothing const& s, std::int32_t by = 1) noexcept {
@@ -67,5 +67,7 @@ class rate_meter {
     std::int32_t count_ = 0;      ///< in the running slot
     std::uint32_t average_ = 0;   ///< per second, with fraction_bits
 };
+
+static_assert(sizeof(rate_meter) == 12, "a service has two of them");
 
 }  // namespace halfproxy

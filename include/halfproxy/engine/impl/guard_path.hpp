@@ -13,9 +13,9 @@
 // nothing else. Linux (seen with 6.18) does not wait for the first timeout but sends it again within two ticks of its clock. Others wait for
 // theirs: one second by RFC 6298.
 //
-// A bare ACK, as a server with an older connection would send it (a challenge ACK), and no SYN-ACK: Linux's conntrack, which may stand on the client's
-// way, lets that ACK and the RST pass and forgets both. An old SYN-ACK passes too, but conntrack learns its sequence number and then
-// calls half of the true connections invalid. A client behind a firewall that drops challenge ACKs never proves itself: for such networks there
+// A bare ACK, as a server with an older connection would send it (a challenge ACK), and no SYN-ACK: Linux's conntrack, which may stand on the
+// client's way, lets that ACK and the RST pass and forgets both. An old SYN-ACK passes too, but conntrack learns its sequence number and
+// then calls packets of many a true connection invalid. A client behind a firewall that drops challenge ACKs never proves itself: for such networks there
 // is reset_by::proxy, a right cookie first and a RST to the ACK. After that the application must connect again, which browsers do
 // and most other programs do not.
 //
