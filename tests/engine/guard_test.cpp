@@ -66,6 +66,32 @@ TEST_CASE("a client that proved itself is not challenged again for exempt_s, the
     }
 }
 
+TEST_CASE("a SYN that was challenged and, repeated, passed: the ACK of the cookie connects all the same, whatever the server has said by then") {
+    for (unsigned version : {4u, 6u})
+        for (bool server_has_answered : {false, true}) {
+            CAPTURE(version);
+            CAPTURE(server_has_answered);
+            engine_config c = guarded();
+            c.guard.exempt = 30'000;
+            line l(c, family(version));
+            hands h{l};
+            h.challenge();
+            l.ends.client_port += 1;
+            hands{l, {.isn = 77}}.all();  // exempts the client
+            l.ends.client_port -= 1;
+            REQUIRE(l.client_sends(syn_of(h.client)).fate == verdict::forward);
+            if (server_has_answered) REQUIRE(l.server_sends(h.syn_ack()).fate == verdict::forward);
+            decoded const syn = h.validate();
+            CHECK(syn.tcp.flags == flags::syn);
+            CHECK(syn.tcp.seq == h.client.isn);
+            REQUIRE(h.complete().fate == verdict::forward);
+            outcome const data = l.client_sends(h.from_client(0, 0, filled(10)));
+            REQUIRE(data.fate == verdict::forward);
+            CHECK(data.packet->tcp.ack == h.server.isn + 1);
+            CHECK(l.proxy().half_open() == 0);
+        }
+}
+
 TEST_CASE("always challenges every connection unless an exemption is configured; automatic exempts for 30 s by itself") {
     line l(guarded());
     hands h{l};

@@ -132,14 +132,17 @@ std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_
     return proven_client{*options, isn};
 }
 
-/// On a flow that is over, an ACK with other numbers may be a new incarnation's.
+/// On a flow that is over, an ACK with other numbers may be a new incarnation's. So it may on one that is half open: the client's SYN was challenged, and
+/// before it had our answer it repeated the SYN, which passed, for the client was exempt or the guard in grace by then.
 template <engine_policies Policies>
 template <class Address>
 std::optional<typename engine<Policies>::proven_client> engine<Policies>::new_incarnation(tcp_packet const& t, flow_key<Address> const& key,
                                                                                           flow<Address> const& old,
                                                                                           tcp_segment const& segment) noexcept {
-    if ((segment.flags & detail::deciding_flags) != tcp_flag::ack ) return std::nullopt;
-    if (repeats_old_numbers(old, segment) || !honours_cookies(t.f.arrival) || !checksums_good(t.p, t.f)) return std::nullopt;
+    if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return std::nullopt;
+    bool const belongs = is_half_open(old.tcp.state) ? segment.ack == old.tcp.side[index(direction::from_server)].end
+                                                     : repeats_old_numbers(old, segment);
+    if (belongs || !honours_cookies(t.f.arrival) || !checksums_good(t.p, t.f)) return std::nullopt;
     return check_cookie(t, key);
 }
 

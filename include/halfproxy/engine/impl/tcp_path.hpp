@@ -19,6 +19,9 @@ inline constexpr std::uint8_t deciding_flags = tcp_flag::syn | tcp_flag::fin | t
     return (f.data[6] & 1) != 0 || std::memcmp(f.data, broadcast.data(), broadcast.size()) == 0;
 }
 
+/// Both ends have agreed upon their numbers and are not yet done: no cookie of ours has anything to do with it.
+[[nodiscard]] inline bool carries_data(tcp_state s) noexcept { return s == tcp_state::established || s == tcp_state::half_closed; }
+
 template <class Address>
 void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
     if constexpr (std::is_same_v<Address, std::uint32_t>) {
@@ -66,7 +69,7 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
         if (drop_reason const fault = check_decisive(t); fault != drop_reason::none) return drop(fault);
-    if (is_closing(f.tcp.state) && from == direction::from_client) {
+    if (!detail::carries_data(f.tcp.state) && from == direction::from_client) {
         if (auto const client = new_incarnation(t, key, f, segment)) {
             close_flow<Address>(found.number());
             return admit_proven<Checks>(t, key, *client);
