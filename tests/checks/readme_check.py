@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""The README's snippets are the files they name, its tables are made from the sources that decide, and the program takes its
+"""The README's snippets are the files they name, its tables are made from the sources that decide (none of the fifty
+behaviours is without a test), and the program takes its
 configuration. `--write` writes the first two."""
-import os, re, subprocess, sys
+import glob, os, re, subprocess, sys
 
 root = os.environ.get('HALFPROXY_SOURCE_DIR') or os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 readme = os.path.join(root, 'README.md')
@@ -43,7 +44,27 @@ def bad_input():
     return '\n'.join(lines) + '\n'
 
 
-TABLES = {'drop reasons': drop_reasons, 'bad input': bad_input}
+def behaviours():
+    """Test names that begin with F and a number, or several: TEST_CASE("F13 ..."), @case("F13 ...") and what scripts print."""
+    found = {n: [] for n in range(1, 51)}
+    begins = r'(?:(?:TEST_CASE|@case)\("|echo "ok: )'
+    for kind in ('cpp', 'py', 'sh'):
+        for path in sorted(set(glob.glob(os.path.join(root, 'tests', '*', f'*.{kind}'))) - set(glob.glob(os.path.join(root, 'tests', 'checks', '*')))):
+            for text in re.findall(begins + r'((?:F\d+ )+[^"$]*)"', read(os.path.relpath(path, root))):
+                sentence = re.sub(r'^(F\d+ )+', '', text)
+                for number in re.findall(r'F(\d+) ', text[:len(text) - len(sentence)]):
+                    found[int(number)].append((sentence, os.path.relpath(path, root)))
+    missing = [f'F{n}' for n, proofs in found.items() if not proofs]
+    if missing:
+        sys.exit(f'no test is named after {", ".join(missing)}')
+    lines = ['| | what holds | where it is proved |', '|---|---|---|']
+    for n, proofs in found.items():
+        files = ', '.join(f'`{p}`' for p in dict.fromkeys(p.removeprefix('tests/') for _, p in proofs))
+        lines.append(f'| F{n} | {proofs[0][0].replace("|", "or")} | {files} |')
+    return '\n'.join(lines) + '\n'
+
+
+TABLES = {'drop reasons': drop_reasons, 'bad input': bad_input, 'behaviours': behaviours}
 
 
 def filled(text):
