@@ -83,6 +83,16 @@ def scales_round_trip(wire):
             expect(not timestamps or told == scale, f"scale {scale} became {told} although timestamps could carry it")
 
 
+@case("F8 the server is never told a larger MSS than the client announced, on any SYN")
+def mss_is_kept(wire):
+    for timestamps in (True, False):
+        for mss in (88, 256, 535, 536, 537, 1000, 1219, 1220, 1300, 1359, 1360, 1420, 1439, 1440, 1459, 1460, 8960):
+            c = wire.connection(timestamps=timestamps)
+            c.offer = Options(mss=mss, scale=7)
+            told = c.connect().options.mss
+            expect(told is not None and told <= mss, f"MSS {mss} became {told}")
+
+
 @case("F9 without an MSS option the server is told at most the default (RFC 9293 section 3.7.1)")
 def mss_absent(wire):
     for offer in (Options(), Options(scale=7, sack_permitted=True)):

@@ -122,7 +122,7 @@ lab_bridge() {
     rm -f "$LAB_DIR/proxy.out"  # an earlier one's "ready" is not this one's
     lab_spawn proxy proxy "$@"
     LAB_PROXY=$LAB_PID
-    lab_until 10 lab_proxy_is_ready && lab_alive "$LAB_PROXY" || lab_fail "the proxy did not get ready: $*"
+    lab_until 30 lab_proxy_is_ready && lab_alive "$LAB_PROXY" || lab_fail "the proxy did not get ready: $*"
 }
 
 # lab_inline FLAGS...: the half proxy itself.

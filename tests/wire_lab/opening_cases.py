@@ -18,6 +18,42 @@ def exact_reset(c, reset):
     return reset.flags & RST and reset.seq == plus(c.cookie, 1) and (not reset.flags & ACK or reset.ack == plus(c.isn, 1))
 
 
+@case("F13 when the third ACK is lost, the client's probe of the closed window opens the server's side with the same SYN")
+def probe_first(wire):
+    for timestamps in (True, False):
+        c = wire.connection(timestamps=timestamps)
+        usual = c.connect()
+        c = wire.connection(timestamps=timestamps)
+        c.get_cookie()
+        c.prove(seq=c.isn)  # SEQ = SND.NXT - 1 (RFC 9293 section 3.8.6.1)
+        syn = c.get_server_syn("the SYN to the server after a probe")
+        expect(syn.options.mss == usual.options.mss and syn.options.scale == usual.options.scale, f"{syn} is not as usual: {usual}")
+        c.answer()
+        c.get_both_acks()
+        c.works()
+
+
+@case("F14 data on the third ACK and behind it reaches the server without being sent again")
+def early_data(wire):
+    c = wire.connection()
+    c.get_cookie()
+    c.prove(data=b"on the ACK;")
+    c.get_server_syn()
+    c.client.send(ACK, c.isn + 1 + 11, c.cookie + 1, data=b"behind it.", options=c.client_options())
+    c.nothing("data before the server has answered")
+    c.answer()
+    c.client.expect("the window update", ACK, c.cookie + 1)
+    got = b""
+    while len(got) < 21:
+        segment = c.server.expect("early data", ACK, None, c.server_isn + 1)
+        expect(distance(segment.seq, c.isn + 1) == len(got), f"{segment} after {len(got)} bytes")
+        got += segment.data
+    expect(got == b"on the ACK;behind it.", f"the data came changed: {got}")
+    c.server.send(ACK, c.server_isn + 1, c.isn + 1 + 21, options=c.server_options())
+    c.client.expect("the server's ACK of it", ACK, c.cookie + 1, c.isn + 1 + 21, b"")
+    c.nothing("after early data")
+
+
 @case("F15 F16 the SYN to a silent server is sent again after 1 and 2 s, as it was; then the client gets an exact RST", together=True)
 def silent_server(wire):
     both = [wire.connection(version=version) for version in (4, 6)]
@@ -127,6 +163,19 @@ def simultaneous_open(wire):
     c.server.send(SYN, 900_000_000, options=c.answer_options)
     c.wire.flush(c.version)
     expect(not c.client.waiting(), f"the client got {c.client.waiting()}")
+
+
+@case("F47 a client that gives up while the server is asked leaves nothing behind: the server's late SYN-ACK gets a RST")
+def client_gives_up(wire):
+    c = wire.connection()
+    c.connect()
+    c.client.send(RST, c.isn + 1)
+    reset = c.server.any("the client's RST")
+    expect(reset.flags & RST and reset.seq == c.isn + 1, f"not the client's RST: {reset}")
+    c.answer()
+    late = c.server.any("the answer to the late SYN-ACK")
+    expect(late.flags & RST and late.seq == c.isn + 1, f"not an exact RST: {late}")
+    c.nothing("after the client has given up")
 
 
 @case("F47 a client that ends its stream while the server is asked still gets what the server says")
