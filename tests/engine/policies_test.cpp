@@ -117,15 +117,15 @@ TEST_CASE("a splice to a real server behind another address: every packet made o
         CHECK(done.packet->tcp.seq == h.cookie + 1);
         REQUIRE(done.beside.size() == 1);
         check_at_server(done.beside[0], l.ends);
+        outcome const repeated = real_server_sends(l, h.syn_ack());
+        REQUIRE(repeated.fate == verdict::reply);
+        check_at_server(*repeated.packet, l.ends);
         outcome const up = l.client_sends(h.from_client(0, 0, filled(100)));
         check_at_server(*up.packet, l.ends);
         CHECK(up.packet->tcp.ack == h.server.isn + 1);
         outcome const down = real_server_sends(l, h.from_server(0, 100, filled(70)));
         check_at_client(*down.packet, l.ends);
         CHECK(down.packet->tcp.seq == h.cookie + 1);
-        outcome const repeated = real_server_sends(l, h.syn_ack());
-        REQUIRE(repeated.fate == verdict::reply);
-        check_at_server(*repeated.packet, l.ends);
     }
 }
 

@@ -18,7 +18,7 @@ decoded shifted_to_server(byte_string bytes, seq_shift shift, window_rescale sca
     REQUIRE(packet.layout().error == drop_reason::none);
     header_changes changes;
     checksum_state state = checksum_state::unknown;
-    shift_to_server(packet, parse_tcp_options(packet.tcp_options()), shift, scale, changes);
+    shift_numbers(packet, parse_tcp_options(packet.tcp_options()), shift, shift_toward::server, scale, changes);
     incremental_checksum::commit(packet, changes, state);
     return decode(bytes);
 }
@@ -28,7 +28,7 @@ decoded shifted_to_client(byte_string bytes, seq_shift shift, window_rescale sca
     REQUIRE(packet.layout().error == drop_reason::none);
     header_changes changes;
     checksum_state state = checksum_state::unknown;
-    shift_to_client(packet, parse_tcp_options(packet.tcp_options()), shift, scale, changes);
+    shift_numbers(packet, parse_tcp_options(packet.tcp_options()), shift, shift_toward::client, scale, changes);
     incremental_checksum::commit(packet, changes, state);
     return decode(bytes);
 }

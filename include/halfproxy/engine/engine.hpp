@@ -153,6 +153,9 @@ class engine {
     void process_piece(std::span<frame> burst, outbox& out) noexcept;
     void read(std::span<frame> burst) noexcept;
     void read_one(std::size_t i, frame& f) noexcept;
+    template <class Address>
+    void begin_look_up(std::size_t i, packet& p) noexcept;
+    [[nodiscard]] bool header_sum_good(packet const& p, frame const& f) const noexcept;
     void classify(packet& p, frame const& f) const noexcept;
     void look_up(std::size_t count) noexcept;
     template <tcp_checks Checks>
@@ -166,13 +169,15 @@ class engine {
     [[nodiscard]] decision later_fragment() const noexcept;
     void count(frame& f, decision const& d) noexcept;
     template <class Address>
-    [[nodiscard]] flow_key<Address> const& key(std::size_t i) const noexcept;
+    [[nodiscard]] flow_key<Address>& key(std::size_t i) noexcept;
     template <class Address>
     [[nodiscard]] flow_store<Address>& store() noexcept;
 
     // --- impl/tcp_path.hpp --------------------------------------------------------------------------------------------
     template <tcp_checks Checks, class Address>
-    [[nodiscard]] decision tcp(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    [[nodiscard]] decision tcp(packet& p, frame& f, outbox& out, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] bool passes_as_predicted(packet const& p, frame& f, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
@@ -183,6 +188,10 @@ class engine {
     [[nodiscard]] drop_reason clamp_mss(tcp_packet& t) noexcept;
     template <class Address>
     [[nodiscard]] tcp_segment segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept;
+    template <class Address>
+    void replace_addresses(packet const& p, flow<Address> const& f, direction from, header_changes& changes) noexcept;
+    template <class Address>
+    void translate_predicted(packet const& p, frame& f, flow<Address> const& known, direction from, bool timestamps) noexcept;
     template <class Address>
     void translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept;
     template <tcp_checks Checks, class Address>

@@ -58,6 +58,14 @@ struct flow {
     [[nodiscard]] bool has_handshake() const noexcept { return (phase_bits & 2u) != 0; }
     void set_phase(flow_phase p) noexcept { phase_bits = static_cast<std::uint8_t>(p) & 3u; }
 
+    /// Spliced: whether an end was told another window scale than the other one uses. Rarely so.
+    [[nodiscard]] bool rescales() const noexcept { return ((client_scale ^ tcp.scale[0]) | (promised_scale ^ tcp.scale[1])) != 0; }
+    /// Spliced: from the scale of direction d's sender to the one its receiver was told.
+    [[nodiscard]] window_rescale rescale(direction d) const noexcept {
+        if (d == direction::from_client) return {static_cast<std::uint8_t>(client_scale), tcp.scale[0]};
+        return {tcp.scale[1], static_cast<std::uint8_t>(promised_scale)};
+    }
+
     /// The port from which direction d's packets come.
     [[nodiscard]] side arrival(direction d) const noexcept {
         return static_cast<side>(client_side ^ static_cast<std::uint8_t>(d));

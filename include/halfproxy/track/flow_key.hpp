@@ -2,6 +2,7 @@
 // What tells one flow from another: addresses, ports, protocol, and the VLAN it lives in.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/wire/headers.hpp>
 
 #include <bit>
@@ -55,7 +56,7 @@ class flow_key_hash {
         : first_(seed ^ 0xa0761d6478bd642fu), second_(std::rotl(seed, 32) ^ 0xe7037ed1a0b428dbu) {}
 
     template <class Address>
-    [[nodiscard]] std::uint64_t operator()(flow_key<Address> const& key) const noexcept {
+    [[nodiscard]] HALFPROXY_ALWAYS_INLINE std::uint64_t operator()(flow_key<Address> const& key) const noexcept {
         std::uint64_t const ports = std::uint64_t{key.tuple.source_port} | std::uint64_t{key.tuple.destination_port} << 16 |
                                     std::uint64_t{key.zone} << 32 | std::uint64_t{key.protocol} << 48 |
                                     std::uint64_t{key.reserved} << 56;

@@ -67,6 +67,8 @@ struct tcp_side {
     seq_num max_end{};             ///< one past the highest byte its peer allows it to send
     std::uint32_t max_window = 0;  ///< largest window it announced, in bytes
     seq_num max_ack{};             ///< highest acknowledgment it sent (in its peer's space)
+
+    friend bool operator==(tcp_side const&, tcp_side const&) noexcept = default;
 };
 
 /// All there is to know of a connection: 52 bytes, plain data.
@@ -81,6 +83,8 @@ struct tcp_connection {
     std::uint8_t last = 0;     ///< of last_segment
     std::uint8_t repeats = 0;  ///< identical segments in a row
     tcp_state state = tcp_state::syn_sent;
+
+    friend bool operator==(tcp_connection const&, tcp_connection const&) noexcept = default;
 };
 static_assert(sizeof(tcp_connection) <= 52);
 
@@ -151,6 +155,11 @@ class tcp_tracker {
     static void pick_up(tcp_connection& c, tcp_segment const& segment) noexcept;
 
     [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept;
+
+    /// Header prediction, for an ACK without SYN, FIN, RST or SACK, with or without data: whether it lies within all bounds of an established connection
+    /// that is known well. Then it is noted exactly as by update(), which would accept it; otherwise nothing is changed.
+    [[nodiscard]] static bool predict(tcp_connection& c, direction from, seq_num seq, seq_num ack, std::uint32_t payload_bytes,
+                                      std::uint16_t window) noexcept;
 };
 
 /// Whether a SYN-ACK answers a SYN that was let through on this connection, which its sender has then forgotten.

@@ -35,13 +35,13 @@ struct window_rescale {
     }
 };
 
-/// From the server's numbers to the client's: SEQ, TSval, window. Windows in SYN segments are left alone.
-void shift_to_client(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
-                     header_changes& changes) noexcept;
+/// Whose numbers a packet is to have when it leaves.
+enum class shift_toward : std::uint8_t { client = 0, server = 1 };
 
-/// From the client's to the server's: ACK, every SACK edge, TSecr, window. `options` must be those of `packet`.
-void shift_to_server(packet_view const& packet, tcp_options const& options, seq_shift shift, window_rescale rescale,
-                     header_changes& changes) noexcept;
+/// Toward the client SEQ and TSval, toward the server ACK, every SACK edge and TSecr; the window both ways. Windows in SYN segments are left
+/// alone. `options` must be those of `packet`.
+void shift_numbers(packet_view const& packet, tcp_options const& options, seq_shift shift, shift_toward reader, window_rescale rescale,
+                   header_changes& changes) noexcept;
 
 }  // namespace halfproxy
 

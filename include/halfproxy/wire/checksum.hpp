@@ -97,7 +97,8 @@ enum class checksum_verdict : std::uint8_t {
     unverifiable,  ///< a fragment, a cut capture, a protocol without checksum, a routing header without addresses
 };
 
-[[nodiscard]] checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept;
+template <contiguous_bytes Bytes>
+[[nodiscard]] checksum_verdict verify_ipv4_header(basic_packet_view<Bytes> const& packet) noexcept;
 
 /// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload. The pseudo-header's addresses are the end points':
 /// where a source route ends, and of a mobile node its home address.

@@ -120,6 +120,11 @@ template <link_type Link, contiguous_bytes Bytes>
     return parse<Link>(bytes, bytes.size());
 }
 
+/// The usual frame, in a quarter of the instructions: untagged Ethernet, IPv4 without options or fragmentation, TCP, whole, right in every length. True
+/// when it is that, and `view` is what parse() gives; for everything else false, and `view` is as it was.
+template <contiguous_bytes Bytes>
+[[nodiscard]] bool parse_usual(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept;
+
 /// The same, with the link layer known at run time only.
 template <contiguous_bytes Bytes>
 [[nodiscard]] basic_packet_view<Bytes> parse(link_type link, Bytes bytes, std::size_t wire_length) noexcept;

@@ -28,6 +28,6 @@ struct seq_num {
     [[nodiscard]] constexpr bool at_or_after(seq_num b) const noexcept { return *this - b >= 0; }
 };
 
-[[nodiscard]] constexpr seq_num later(seq_num a, seq_num b) noexcept { return a.after(b) ? a : b; }
+[[nodiscard]] constexpr seq_num later(seq_num a, seq_num b) noexcept { return {a.after(b) ? a.value : b.value}; }
 
 }  // namespace halfproxy

@@ -21,7 +21,7 @@ namespace detail {
 /// refreshed from inside (RFC 4787 REQ-6); there are none with timers of their own yet.
 template <engine_policies Policies>
 template <class Address>
-typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame& f, flow_key<Address> const& key,
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame& f, flow_key<Address> const& key,
                                                                flow_handle found) noexcept {
     direction from = direction::from_client;
     flow<Address>* flow_of = nullptr;

@@ -92,7 +92,7 @@ namespace detail {
 [[nodiscard]] inline bool is_query(packet_view const& view) noexcept { return view.is_icmp() && is_icmp_query(view); }
 
 /// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both.
-inline void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
+HALFPROXY_ALWAYS_INLINE void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
     std::uint8_t const* const transport = view.bytes().data() + view.layout().transport_offset;
     std::uint8_t const protocol = view.layout().protocol;
     if (protocol == ip_protocol::tcp || protocol == ip_protocol::udp) [[likely]] {
@@ -103,20 +103,20 @@ inline void read_ports(packet_view const& view, std::uint16_t& source, std::uint
     }
 }
 
-inline void read_tuple(packet_view const& view, ipv4_tuple& tuple) noexcept {
+HALFPROXY_ALWAYS_INLINE void read_tuple(packet_view const& view, ipv4_tuple& tuple) noexcept {
     tuple.source = view.ipv4().source;
     tuple.destination = view.ipv4().destination;
     read_ports(view, tuple.source_port, tuple.destination_port);
 }
 
-inline void read_tuple(packet_view const& view, ipv6_tuple& tuple) noexcept {
+HALFPROXY_ALWAYS_INLINE void read_tuple(packet_view const& view, ipv6_tuple& tuple) noexcept {
     tuple.source = view.ipv6().source;
     tuple.destination = view.ipv6().destination;
     read_ports(view, tuple.source_port, tuple.destination_port);
 }
 
 template <class Address>
-[[nodiscard]] flow_key<Address> key_of(packet_view const& view, std::uint16_t zone) noexcept {
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE flow_key<Address> key_of(packet_view const& view, std::uint16_t zone) noexcept {
     flow_key<Address> key;
     read_tuple(view, key.tuple);
     key.zone = zone;
@@ -140,19 +140,33 @@ template <class Address>
 template <engine_policies Policies>
 HALFPROXY_ALWAYS_INLINE void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
     packet& p = packets_[i];
-    ::new (static_cast<void*>(&p.view)) packet_view(parse(f.link, f.bytes(), f.wire_length));  // in place: no copy
     p.candidate = {};
+    if (f.link == link_type::ethernet && parse_usual(f.bytes(), f.wire_length, p.view) && header_sum_good(p, f)) [[likely]] {
+        p.kind = packet_kind::tcp;
+        return begin_look_up<std::uint32_t>(i, p);
+    }
+    ::new (static_cast<void*>(&p.view)) packet_view(parse(f.link, f.bytes(), f.wire_length));  // in place: no copy
     classify(p, f);
     if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) return;
-    if (p.view.layout().ip_version == 4) {
-        v4_keys_[i] = detail::key_of<std::uint32_t>(p.view, p.view.layout().vlan_id());
-        p.hash = v4_.table.hash(v4_keys_[i]);
-        v4_.table.prefetch_bucket(p.hash);
-    } else {
-        v6_keys_[i] = detail::key_of<ipv6_bytes>(p.view, p.view.layout().vlan_id());
-        p.hash = v6_.table.hash(v6_keys_[i]);
-        v6_.table.prefetch_bucket(p.hash);
-    }
+    if (p.view.layout().ip_version == 4)
+        begin_look_up<std::uint32_t>(i, p);
+    else
+        begin_look_up<ipv6_bytes>(i, p);
+}
+
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::begin_look_up(std::size_t i, packet& p) noexcept {
+    flow_key<Address>& k = key<Address>(i);
+    k = detail::key_of<Address>(p.view, p.view.layout().vlan_id());
+    p.hash = store<Address>().table.hash(k);
+    store<Address>().table.prefetch_bucket(p.hash);
+}
+
+/// The IPv4 header's. A device that is to finish the transport checksum was handed the packet by a host, not by a wire.
+template <engine_policies Policies>
+HALFPROXY_ALWAYS_INLINE bool engine<Policies>::header_sum_good(packet const& p, frame const& f) const noexcept {
+    return f.offload.checksum == checksum_state::partial || verify_ipv4_header(p.view) != checksum_verdict::bad;
 }
 
 namespace detail {
@@ -170,7 +184,7 @@ namespace detail {
 
 /// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
 template <engine_policies Policies>
-HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
+void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
     packet_layout const& l = p.view.layout();
     p.kind = packet_kind::foreign;
     p.error = l.error;
@@ -178,8 +192,7 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::classify(packet& p, frame const& 
         p.kind = packet_kind::malformed;
     } else if (!p.view.is_ip()) {
         return;
-    } else if (l.ip_version == 4 && f.offload.checksum != checksum_state::partial &&
-               verify_ipv4_header({p.view.bytes(), l}) == checksum_verdict::bad) {
+    } else if (l.ip_version == 4 && !header_sum_good(p, f)) {
         p.kind = packet_kind::malformed;
         p.error = drop_reason::ip_checksum;
     } else if (l.is_fragment() && detail::impossible_fragment(l)) {
@@ -251,12 +264,9 @@ typename engine<Policies>::decision engine<Policies>::act_on_flow_packet(std::si
     else if (p.candidate)
         found = s.table.confirm(k, p.hash, p.candidate);
     if (p.kind == packet_kind::datagram) return datagram(p, f, k, found);
-    tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
-    if (t.options.malformed || t.options.has_fast_open || t.options.has_unknown) [[unlikely]] {
-        decision const d = rare_options(t);
-        if (d.outcome == verdict::drop) return d;
-    }
-    return tcp<Checks>(t, k, found);
+    if (found && passes_as_predicted<Checks, Address>(p, f, found)) [[likely]]
+        return forwarded;
+    return tcp<Checks>(p, f, out, k, found);
 }
 
 template <engine_policies Policies>
@@ -305,7 +315,7 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::count(frame& f, decision const& d
 
 template <engine_policies Policies>
 template <class Address>
-flow_key<Address> const& engine<Policies>::key(std::size_t i) const noexcept {
+flow_key<Address>& engine<Policies>::key(std::size_t i) noexcept {
     if constexpr (std::is_same_v<Address, std::uint32_t>)
         return v4_keys_[i];
     else

@@ -37,19 +37,69 @@ void set_tuple(packet_origin& origin, flow_tuple<Address> const& t) noexcept {
 
 }  // namespace detail
 
+/// Header prediction, as TCP ends do it: the next packet of an established connection is nearly always data or an acknowledgment within its
+/// windows, with no options but timestamps. True: it was that, and is on its way. False: nothing has changed, tcp() decides.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp(tcp_packet& t, flow_key<Address> const& key,
-                                                          flow_handle found) noexcept {
-    if (found) [[likely]]
-        return tcp_of_flow<Checks>(t, key, found);
-    return tcp_without_flow<Checks>(t, key);
+HALFPROXY_ALWAYS_INLINE bool engine<Policies>::passes_as_predicted(packet const& p, frame& f, flow_handle found) noexcept {
+    flow<Address>& known = store<Address>().table.record(found);
+    auto const from = static_cast<direction>(found.direction());
+    packet_layout const& l = p.view.layout();
+    tcp_header const& header = p.view.tcp();
+    byte_view const options = p.view.tcp_options();
+    bool const timestamps = !options.empty();
+    if (timestamps && !detail::only_timestamps(options)) return false;
+    bool const spliced = known.is_spliced();
+    if ((header.flags & detail::deciding_flags) != tcp_flag::ack || l.more_fragments || known.arrival(from) != f.arrival) return false;
+    if (known.has_handshake() || (spliced && known.rescales())) return false;
+
+    // Without a branch: who sends next is as good as random. A plain flow's shift is 0.
+    std::uint32_t const shift = known.shift.sequence & (0u - static_cast<std::uint32_t>(from == direction::from_client));
+    if (!tcp_tracker<Checks>::predict(known.tcp, from, {header.sequence}, seq_num{header.acknowledgment} - shift, l.payload_bytes(), header.window))
+        return false;
+    known.last_seen = stamp_;
+    note_forwarded(known, from, p);
+    if (spliced || known.rewrites != 0) translate_predicted(p, f, known, from, timestamps);
+    return true;
+}
+
+/// Not in its caller: its numbers would push the caller's out of the registers.
+template <engine_policies Policies>
+template <class Address>
+[[gnu::noinline]] void engine<Policies>::translate_predicted(packet const& p, frame& f, flow<Address> const& known, direction from,
+                                                             bool timestamps) noexcept {
+    header_changes changes;
+    tcp_options options;
+    options.has_timestamps = timestamps;
+    options.timestamps_at = detail::only_timestamps_at;
+    if (known.is_spliced()) shift_numbers(p.view, options, known.shift, static_cast<shift_toward>(index(reverse(from))), {}, changes);
+    if (known.rewrites != 0) replace_addresses(p, known, from, changes);
+    incremental_checksum::commit(p.view, changes, f.offload.checksum);
+}
+
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::replace_addresses(packet const& p, flow<Address> const& f, direction from,
+                                                                 header_changes& changes) noexcept {
+    flow_tuple<Address> const to = f.leaving(from);
+    nat_rewriter<>::replace(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port}, changes);
 }
 
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t, flow_key<Address> const& key,
-                                                                  flow_handle found) noexcept {
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::tcp(packet& p, frame& f, outbox& out, flow_key<Address> const& key,
+                                                                            flow_handle found) noexcept {
+    tcp_packet t{p, f, out, parse_tcp_options(p.view.tcp_options())};
+    if (t.options.malformed || t.options.has_fast_open || t.options.has_unknown) [[unlikely]] {
+        decision const d = rare_options(t);
+        if (d.outcome == verdict::drop) return d;
+    }
+    return found ? tcp_of_flow<Checks>(t, key, found) : tcp_without_flow<Checks>(t, key);
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
     if (f.arrival(from) != t.f.arrival) return drop(drop_reason::wrong_side);
@@ -61,7 +111,7 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tc
 /// Both ends have a connection, or are about to.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key,
+typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key,
                                                                   flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
@@ -146,7 +196,7 @@ HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet cons
     if (!f.is_spliced() || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
     s.sack_right = s.sack_right - f.shift.sequence;
-    if (!s.has(tcp_flag::syn)) s.window = window_rescale{f.client_scale, f.tcp.scale[0]}.apply(s.window);
+    if (!s.has(tcp_flag::syn)) s.window = f.rescale(from).apply(s.window);
     return s;
 }
 
@@ -164,7 +214,7 @@ namespace detail {
 
 template <engine_policies Policies>
 template <class Address>
-HALFPROXY_ALWAYS_INLINE void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept {
+void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept {
     bool const spliced = f.is_spliced();
     // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
     if (t.p.view.layout().more_fragments) {
@@ -173,20 +223,16 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::translate_tcp(tcp_packet& t, flow
     }
     header_changes changes;
     if (spliced && from == direction::from_server) {
-        window_rescale told{f.tcp.scale[1], static_cast<std::uint8_t>(f.promised_scale)};
+        window_rescale told = f.rescale(from);
         if (told.from < told.to) [[unlikely]]
             told.up = detail::rounding_takes_back(t.p.view.tcp(), told, granted);
-        shift_to_client(t.p.view, t.options, f.shift, told, changes);
+        shift_numbers(t.p.view, t.options, f.shift, shift_toward::client, told, changes);
     } else if (spliced) {
         if (t.options.sack_count != 0 && (f.tcp.marks[1] & tcp_mark::sack_permitted) == 0) [[unlikely]]
             blank_sack(t.p.view, t.options, changes);  // promised to the client, and the server knows nothing of it
-        shift_to_server(t.p.view, t.options, f.shift, {f.client_scale, f.tcp.scale[0]}, changes);
+        shift_numbers(t.p.view, t.options, f.shift, shift_toward::server, f.rescale(from), changes);
     }
-    if (f.rewrites != 0) {
-        flow_tuple<Address> const to = f.leaving(from);
-        nat_rewriter<>::replace(t.p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
-                                changes);
-    }
+    if (f.rewrites != 0) replace_addresses(t.p, f, from, changes);
     incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
 }
 

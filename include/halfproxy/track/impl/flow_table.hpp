@@ -32,7 +32,7 @@ HALFPROXY_FLOW_TABLE::~flow_table() {
 }
 
 HALFPROXY_FLOW_TABLE_TEMPLATE
-flow_handle HALFPROXY_FLOW_TABLE::find(Key const& key, std::uint64_t hash) const noexcept {
+[[gnu::noinline]] flow_handle HALFPROXY_FLOW_TABLE::find(Key const& key, std::uint64_t hash) const noexcept {
     return flow_handle::from_value(index_.find(hash, [&](std::uint32_t value) {
         flow_handle const h = flow_handle::from_value(value);
         return records_[h.number()].matches(key, h.direction());

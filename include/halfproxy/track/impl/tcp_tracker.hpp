@@ -66,14 +66,14 @@ inline void settle_scaling(tcp_connection& c) noexcept {
 
 /// What an acknowledgment with its window allows the other side to send.
 HALFPROXY_ALWAYS_INLINE void grant(tcp_side& receiver, seq_num edge, std::uint32_t window) noexcept {
-    seq_num const granted = edge + at_least_one(window);  // a closed window lets a one-byte probe through
-    if (granted.after(receiver.max_end)) receiver.max_end = granted;
+    // A closed window lets a one-byte probe through. Written in any case: which of the two is later, no branch could foretell.
+    receiver.max_end = later(edge + at_least_one(window), receiver.max_end);
 }
 
 HALFPROXY_ALWAYS_INLINE void note_ack(tcp_connection& c, direction from, seq_num ack) noexcept {
     tcp_side& s = c.side[index(from)];
     std::uint8_t& marks = c.marks[index(from)];
-    if ((marks & tcp_mark::acknowledged) == 0 || ack.after(s.max_ack)) s.max_ack = ack;
+    s.max_ack = (marks & tcp_mark::acknowledged) == 0 ? ack : later(ack, s.max_ack);
     marks |= tcp_mark::acknowledged;
 }
 
@@ -81,24 +81,26 @@ HALFPROXY_ALWAYS_INLINE void note_ack(tcp_connection& c, direction from, seq_num
     return from == direction::from_server ? last_segment::from_server : std::uint8_t{0};
 }
 
-/// Whether the last segment that counted came from this side, and was no SYN that was let through.
-[[nodiscard]] inline bool last_was_segment_of(tcp_connection const& c, direction from) noexcept {
-    return (c.last & (last_segment::from_server | last_segment::syn)) == sender_bit(from);
+/// The sender_bit() of who sent the last segment that counted, or neither's when it was a SYN that was let through.
+[[nodiscard]] constexpr std::uint8_t last_sender(tcp_connection const& c) noexcept {
+    return c.last & (last_segment::from_server | last_segment::syn);
 }
 
-HALFPROXY_ALWAYS_INLINE void note_last(tcp_connection& c, direction from, tcp_segment const& s, seq_num end) noexcept {
-    bool const same = last_was_segment_of(c, from) && c.last_end == end && c.last_ack == s.ack && c.last_window == s.window;
+HALFPROXY_ALWAYS_INLINE void note_last(tcp_connection& c, direction from, seq_num end, seq_num ack, std::uint16_t window) noexcept {
+    // One comparison: who sends next is as good as random.
+    std::uint32_t const differs = (c.last_end.value ^ end.value) | (c.last_ack.value ^ ack.value) | std::uint32_t(c.last_window ^ window) |
+                                  (last_sender(c) ^ sender_bit(from));
     std::uint8_t const more = c.repeats == 0xff ? c.repeats : static_cast<std::uint8_t>(c.repeats + 1);
-    c.repeats = same ? more : std::uint8_t{0};
+    c.repeats = differs == 0 ? more : std::uint8_t{0};
     c.last = sender_bit(from);
     c.last_end = end;
-    c.last_ack = s.ack;
-    c.last_window = s.window;
+    c.last_ack = ack;
+    c.last_window = window;
 }
 
 /// A SYN was let through on a live connection: keep what a SYN-ACK to it would need.
 inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    note_last(c, from, s, s.end());
+    note_last(c, from, s.end(), s.ack, s.window);
     c.last |= last_segment::syn | (s.window_scale & last_segment::scale_mask);
     if (s.has_window_scale) c.last |= last_segment::syn_scaled;
     if (s.sack_permitted) c.last |= last_segment::syn_sack;
@@ -177,7 +179,7 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     if ((c.marks[index(reverse(from))] & tcp_mark::acknowledged) == 0) opener.max_ack = s.seq + 1;  // what its first ACK must cover
     grant(opener, s.ack, s.window);
     grant(c.side[index(from)], s.seq + 1, opener.max_window);
-    note_last(c, from, s, s.end());
+    note_last(c, from, s.end(), s.ack, s.window);
     c.state = tcp_state::syn_received;
     return accepted;
 }
@@ -216,7 +218,7 @@ template <class Checks>
 
 /// Where a RST must stand to be certain: at what the receiver expects next, or at the end of a segment it has just been sent.
 [[nodiscard]] inline bool is_exact_reset(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
-    bool const just_sent = last_was_segment_of(c, from) && s.seq == c.last_end;
+    bool const just_sent = last_sender(c) == sender_bit(from) && s.seq == c.last_end;
     return just_sent || s.seq == c.side[index(reverse(from))].max_ack;
 }
 
@@ -279,6 +281,8 @@ struct window_position {
     bool above_lower;     // II
     bool ack_below_upper; // III
     bool ack_above_lower; // IV
+
+    [[nodiscard]] bool right() const noexcept { return below_upper & above_lower & ack_below_upper & ack_above_lower; }
 };
 
 [[nodiscard]] HALFPROXY_ALWAYS_INLINE window_position locate(tcp_connection const& c, direction from, tcp_segment const& s,
@@ -313,7 +317,9 @@ HALFPROXY_ALWAYS_INLINE void advance(tcp_connection& c, direction from, tcp_segm
     if (to.end.after(sender.max_end)) receiver.max_window += static_cast<std::uint32_t>(to.end - sender.max_end);
     grant(receiver, to.sack, to.window);
     note_ack(c, from, s.ack);
-    if (s.ack == receiver.end) c.marks[index(reverse(from))] &= static_cast<std::uint8_t>(~tcp_mark::overshot);
+    std::uint8_t& marks = c.marks[index(reverse(from))];
+    if ((marks & tcp_mark::overshot) != 0 && s.ack == receiver.end) [[unlikely]]
+        marks &= static_cast<std::uint8_t>(~tcp_mark::overshot);
 }
 
 [[nodiscard]] inline bool fin_acknowledged(tcp_connection const& c, std::size_t side) noexcept {
@@ -338,7 +344,7 @@ HALFPROXY_ALWAYS_INLINE void advance_state(tcp_connection& c, direction from, tc
 template <class Checks>
 [[nodiscard]] HALFPROXY_RARE track_result track_early_ack(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
     if (from == direction::from_client || s.has(tcp_flag::fin)) return refuse<Checks::state>(drop_reason::tcp_state);
-    note_last(c, from, s, s.end());
+    note_last(c, from, s.end(), s.ack, s.window);
     return passed;
 }
 
@@ -352,7 +358,7 @@ template <class Checks>
 [[nodiscard]] HALFPROXY_ALWAYS_INLINE track_result check_window(tcp_connection& c, direction from, tcp_segment const& s,
                                                                segment_reach const& to) noexcept {
     window_position const at = locate(c, from, s, to);
-    if (at.below_upper && at.above_lower && at.ack_below_upper && at.ack_above_lower) [[likely]]
+    if (at.right()) [[likely]]
         return accepted;
     bool const liberal = ((c.marks[0] | c.marks[1]) & tcp_mark::liberal) != 0;
     if (!Checks::sequence || liberal) return accepted;
@@ -376,17 +382,47 @@ template <class Checks>
     if (result.outcome != track_outcome::accept) return result;
     advance(c, from, s, to);
     advance_state(c, from, s);
-    note_last(c, from, s, to.end);
+    note_last(c, from, to.end, s.ack, s.window);
     return result;
+}
+
+/// Established, both sides' numbers known from their own segments, nothing remembered that an ACK would settle.
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE bool is_well_known(tcp_connection const& c) noexcept {
+    constexpr std::uint8_t known = tcp_mark::seen | tcp_mark::acknowledged;
+    constexpr std::uint8_t open = tcp_mark::overshot | tcp_mark::fin;
+    return c.state == tcp_state::established && (c.marks[0] & c.marks[1] & known) == known && ((c.marks[0] | c.marks[1]) & open) == 0;
 }
 
 }  // namespace detail
 
 template <tcp_checks Checks>
+[[gnu::noinline]] bool tcp_tracker<Checks>::predict(tcp_connection& c, direction from, seq_num seq, seq_num ack, std::uint32_t payload_bytes,
+                                                    std::uint16_t window_field) noexcept {
+    if (!detail::is_well_known(c)) return false;
+    tcp_side& sender = c.side[index(from)];
+    tcp_side& receiver = c.side[index(reverse(from))];
+    std::uint32_t const window = detail::at_least_one(std::uint32_t{window_field} << c.scale[index(from)]);
+    seq_num const end = seq + payload_bytes;
+    // Bounds I (and no overshoot), II, III, IV: none of the distances may be negative.
+    std::int32_t const room = sender.max_end - end;
+    std::int32_t const above_lower = end - (sender.end - receiver.max_window);
+    std::int32_t const ack_below_sent = receiver.end - ack;
+    std::int32_t const ack_above_lower = ack - (receiver.end - std::max(detail::ack_slack, sender.max_window));
+    std::int32_t const begins_inside = sender.max_end - seq;
+    if ((room | above_lower | ack_below_sent | ack_above_lower | begins_inside) < 0) return false;
+    sender.max_window = std::max(sender.max_window, window);
+    sender.end = later(end, sender.end);
+    sender.max_ack = later(ack, sender.max_ack);
+    receiver.max_end = later(ack + window, receiver.max_end);
+    detail::note_last(c, from, end, ack, window_field);
+    return true;
+}
+
+template <tcp_checks Checks>
 void tcp_tracker<Checks>::open(tcp_connection& c, tcp_segment const& syn) noexcept {
     c = {};
     detail::start_side(c, direction::from_client, syn);
-    detail::note_last(c, direction::from_client, syn, syn.end());
+    detail::note_last(c, direction::from_client, syn.end(), syn.ack, syn.window);
     c.state = tcp_state::syn_sent;
 }
 
@@ -400,7 +436,7 @@ void tcp_tracker<Checks>::pick_up(tcp_connection& c, tcp_segment const& segment)
     server.end = server.max_end = segment.ack;
     detail::meet_side(c, direction::from_client, segment, std::uint32_t{segment.window} << max_window_scale);
     server.max_window = detail::at_least_one(0xffff);
-    detail::note_last(c, direction::from_client, segment, segment.end());
+    detail::note_last(c, direction::from_client, segment.end(), segment.ack, segment.window);
     c.state = tcp_state::established;
     detail::advance_state(c, direction::from_client, segment);
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/translate/rewrite.hpp>
 
 namespace halfproxy {
 
-inline big16* transport_checksum_field(packet_view const& packet) noexcept {
+HALFPROXY_ALWAYS_INLINE big16* transport_checksum_field(packet_view const& packet) noexcept {
     if (packet.is_tcp()) return &packet.tcp().checksum;
     if (packet.is_udp()) {
         bool const none = packet.udp().checksum == 0 && packet.layout().ip_version == 4;
@@ -38,7 +39,7 @@ inline void recompute_network(packet_view const& packet) noexcept {
 
 }  // namespace detail
 
-inline void incremental_checksum::commit(packet_view const& packet, header_changes const& changes,
+HALFPROXY_ALWAYS_INLINE void incremental_checksum::commit(packet_view const& packet, header_changes const& changes,
                                          checksum_state& state) noexcept {
     if (packet.layout().ip_version == 4 && !changes.network.empty())
         packet.ipv4().checksum = changes.network.applied_to(packet.ipv4().checksum);

@@ -51,7 +51,8 @@ HALFPROXY_ALWAYS_INLINE checksum_sum pseudo_header_sum(basic_packet_view<Bytes> 
     return sum.add16(protocol).add32(transport_bytes);
 }
 
-inline checksum_verdict verify_ipv4_header(const_packet_view const& packet) noexcept {
+template <contiguous_bytes Bytes>
+HALFPROXY_ALWAYS_INLINE checksum_verdict verify_ipv4_header(basic_packet_view<Bytes> const& packet) noexcept {
     byte_view const header = packet.bytes().subspan(packet.layout().network_offset);
     std::size_t const bytes = packet.ipv4().header_bytes();
     if (bytes < sizeof(ipv4_header) || bytes > header.size()) return checksum_verdict::unverifiable;

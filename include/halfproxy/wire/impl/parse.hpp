@@ -264,6 +264,33 @@ inline bool is_icmp_error(std::uint8_t ip_version, std::uint8_t type) noexcept {
 
 namespace halfproxy {
 
+template <contiguous_bytes Bytes>
+HALFPROXY_ALWAYS_INLINE bool parse_usual(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept {
+    constexpr std::size_t network = sizeof(ethernet_header), transport = network + sizeof(ipv4_header);
+    if (bytes.size() < transport + sizeof(tcp_header)) return false;
+    auto const& link = header_at<ethernet_header>(bytes.data());
+    auto const& ip = header_at<ipv4_header>(bytes.data() + network);
+    constexpr std::uint16_t fragmented = ipv4_fragment::more | ipv4_fragment::offset_mask;
+    if (link.type != ether_type::ipv4 || ip.version_and_length != 0x45 || ip.protocol != ip_protocol::tcp || (ip.fragment & fragmented) != 0)
+        return false;
+    std::size_t const end = network + ip.total_length;
+    std::size_t const header = header_at<tcp_header>(bytes.data() + transport).header_bytes();
+    std::size_t const payload = transport + header;
+    bool const cut = wire_length > bytes.size();
+    if (header < sizeof(tcp_header) || payload > bytes.size() || payload > end || end > bytes.size() || cut) return false;
+    packet_layout l;
+    l.ip_version = 4;
+    l.protocol = ip_protocol::tcp;
+    l.has_transport = true;
+    l.ether_type = ether_type::ipv4;
+    l.network_offset = network;
+    l.transport_offset = transport;
+    l.payload_offset = static_cast<std::uint16_t>(payload);
+    l.datagram_end = static_cast<std::uint32_t>(end);
+    view = {bytes, l};
+    return true;
+}
+
 template <link_type Link, contiguous_bytes Bytes>
 basic_packet_view<Bytes> parse(Bytes bytes, std::size_t wire_length) noexcept {
     basic_packet_view<Bytes> view(bytes);

@@ -76,6 +76,7 @@ HALFPROXY_ALWAYS_INLINE bool read_option(tcp_option_view const& option, tcp_opti
 }
 
 /// NOP, NOP, timestamps: what nearly every segment of an established connection carries (RFC 7323 appendix A).
+inline constexpr std::uint8_t only_timestamps_at = 4;
 inline bool only_timestamps(byte_view options) noexcept {
     return options.size() == 12 && load32(options.data()) == 0x0101080au;
 }
@@ -116,7 +117,7 @@ HALFPROXY_ALWAYS_INLINE tcp_options parse_tcp_options(byte_view options) noexcep
     if (options.empty()) return out;
     if (detail::only_timestamps(options)) {
         out.has_timestamps = true;
-        out.timestamps_at = 4;
+        out.timestamps_at = detail::only_timestamps_at;
         out.timestamp_value = detail::load32(options.data() + 4);
         out.timestamp_echo = detail::load32(options.data() + 8);
         return out;
