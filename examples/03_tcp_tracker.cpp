@@ -26,7 +26,7 @@ static tcp_segment segment(std::uint32_t seq, std::uint32_t ack_number, std::uin
 int main() {
     constexpr auto client = direction::from_client;
     constexpr auto server = direction::from_server;
-    using tracker = tcp_tracker<strict_checks>;  // or loose_checks, no_checks, or three booleans of your own
+    using tracker = tcp_tracker<strict_checks>;  // or loose_checks, no_checks, or a set of your own: see tcp_checks.hpp
 
     tcp_connection connection;  // 52 bytes: all there is to know
     tracker::open(connection, segment(100, 0, syn));

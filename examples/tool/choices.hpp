@@ -67,6 +67,10 @@ constexpr auto choices_of(pickup) {
     return std::to_array<choice<pickup>>(
         {{"syn_only", pickup::syn_only}, {"data_only", pickup::data_only}, {"any", pickup::any}});
 }
+constexpr auto choices_of(asymmetric_paths) {
+    return std::to_array<choice<asymmetric_paths>>(
+        {{"false", asymmetric_paths::no}, {"true", asymmetric_paths::yes}, {"detect", asymmetric_paths::detect}});
+}
 constexpr auto choices_of(malformed_policy) {
     return std::to_array<choice<malformed_policy>>(
         {{"drop", malformed_policy::drop}, {"pass", malformed_policy::pass}});

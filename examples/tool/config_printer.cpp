@@ -34,7 +34,8 @@ class config_printer {
   public:
     template <class Enum>
     void choice(std::string_view key, Enum value, presence = presence::optional) {
-        line(key, toml_string(name_of(value)));
+        std::string_view const name = name_of(value);
+        line(key, name == "true" || name == "false" ? std::string(name) : toml_string(name));
     }
     template <class Number>
     void number(std::string_view key, Number value, std::uint32_t, std::uint32_t, presence = presence::optional) {

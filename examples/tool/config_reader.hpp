@@ -31,7 +31,9 @@ class config_reader {
             if (needed == presence::required) fail(key, "is missing: one of " + names_of<Enum>());
             return;
         }
-        auto const value = value_of<Enum>(node->value<std::string>().value_or(std::string{}));
+        bool const truth = node->is_boolean();
+        std::string const word = truth ? (node->as_boolean()->get() ? "true" : "false") : node->value<std::string>().value_or(std::string{});
+        auto const value = value_of<Enum>(word);
         if (!value) fail(key, fmt::format("must be one of {}, not {}", names_of<Enum>(), text_of(*node)));
         out = *value;
     }

@@ -7,6 +7,8 @@
 
 #include <halfproxy/wire/tcp_options.hpp>
 
+#include <string>
+
 namespace halfproxy::tool {
 
 /// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, prefix, prefixes, protocol, ports; and
@@ -122,9 +124,21 @@ void describe_splice(Visitor& v, splice_config& splice) {
 }
 
 template <class Visitor>
-void describe_tracking(Visitor& v, tracking_config& tracking) {
+void describe_tracking(Visitor& v, engine_config& engine) {
+    tracking_config& tracking = engine.tracking;
     v.choice("strictness", tracking.strictness);
     v.choice("pickup", tracking.pickup);
+    v.choice("asymmetric", tracking.asymmetric);
+    v.require(!splices_one_sided(engine), "asymmetric",
+              "true needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass");
+    for (std::size_t i = 0; i < tcp_check_count; ++i) {
+        auto const which = static_cast<tcp_check>(i);
+        if (which == tcp_check::answer_seen) continue;  // `asymmetric` says it
+        bool const before = tracking.checks().has(which);
+        bool on = before;
+        v.flag("check_" + std::string(tcp_check_texts[i].name), on);
+        if (on != before) tracking.choose(which, on);
+    }
 }
 
 template <class Visitor>
@@ -187,7 +201,7 @@ void describe(Visitor& v, tool_config& config) {
     v.section("io", [&](auto& s) { describe_io(s, config.io); });
     v.section("guard", [&](auto& s) { describe_guard(s, config); });
     v.section("splice", [&](auto& s) { describe_splice(s, engine.splice); });
-    v.section("tracking", [&](auto& s) { describe_tracking(s, engine.tracking); });
+    v.section("tracking", [&](auto& s) { describe_tracking(s, engine); });
     v.section("timeouts", [&](auto& s) { describe_timeouts(s, engine.timeouts); });
     v.section("limits", [&](auto& s) { describe_limits(s, config); });
     v.section("normalize", [&](auto& s) { describe_normalize(s, engine.normalize); });

@@ -35,6 +35,8 @@ tool_config effective_config(inline_options const& o) {
     if (o.outside) config.io.outside = *o.outside;
     if (o.inside) config.io.inside = *o.inside;
     if (o.guard) config.engine.guard.mode = *o.guard;
+    if (splices_one_sided(config.engine))
+        throw usage_error("--guard: a splice needs both directions, and the configuration says tracking.asymmetric = true");
     if (o.io) config.io.backend = *o.io;
     if (o.shards) config.io.shards = *o.shards;
     if (config.huge_pages) config.engine.memory = memory_source::of<huge_page_memory>();

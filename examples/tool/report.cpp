@@ -70,6 +70,7 @@ json counters_json(engine_counters const& c) {
             {"flows_opened", c.flows_opened},
             {"flows_closed", c.flows_closed},
             {"flows_evicted", c.flows_evicted},
+            {"flows_one_sided", c.flows_one_sided},
             {"dropped", by_reason(c.dropped)},
             {"malformed_passed", by_reason(c.malformed_passed)}};
 }

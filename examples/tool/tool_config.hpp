@@ -40,6 +40,12 @@ struct tool_config {
     bool secret_given = false;  ///< in the file itself or through secret_file
 };
 
+/// A splice of connections of which one direction only passes here: impossible.
+[[nodiscard]] inline bool splices_one_sided(engine_config const& engine) {
+    bool const challenges = engine.guard.mode == guard_mode::automatic || engine.guard.mode == guard_mode::always;
+    return challenges && engine.guard.method == guard_method::splice && engine.tracking.asymmetric == asymmetric_paths::yes;
+}
+
 /// Reads and validates. Throws usage_error whose text is "FILE:LINE: KEY: what is wrong and what would be right".
 [[nodiscard]] tool_config load_config(std::filesystem::path const& file);
 

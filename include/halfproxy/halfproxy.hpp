@@ -41,6 +41,7 @@
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
 #include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
 #include <halfproxy/track/huge_page_memory.hpp>   // memory for large tables
+#include <halfproxy/track/tcp_checks.hpp>         // which of the tracker's checks may drop
 #include <halfproxy/track/tcp_tracker.hpp>        // TCP states and windows
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel

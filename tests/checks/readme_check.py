@@ -64,7 +64,16 @@ def behaviours():
     return '\n'.join(lines) + '\n'
 
 
-TABLES = {'drop reasons': drop_reasons, 'bad input': bad_input, 'behaviours': behaviours}
+def tcp_checks():
+    """From the X macro: the checks of loose and strict."""
+    rows = macro_rows(read('include/halfproxy/track/tcp_checks.hpp'), 'HALFPROXY_TCP_CHECKS', 4)
+    mark = {'true': 'x', 'false': ''}
+    lines = ['| `check_…` | loose | strict | what must hold |', '|---|---|---|---|']
+    lines += [f'| `{name}` | {mark[loose]} | {mark[strict]} | {text} |' for name, loose, strict, text in rows if name != 'answer_seen']
+    return '\n'.join(lines) + '\n'
+
+
+TABLES = {'drop reasons': drop_reasons, 'bad input': bad_input, 'behaviours': behaviours, 'tcp checks': tcp_checks}
 
 
 def filled(text):

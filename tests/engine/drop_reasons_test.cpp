@@ -133,7 +133,25 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::tcp_state] = [] {
         line l(guarded(guard_mode::off));
         l.client_sends(syn_of({.isn = 5}));
+        return l.client_sends({.seq = 7, .ack = 1, .flags = flags::ack}).reason;
+    };
+    s[drop_reason::answer_unseen] = [] {
+        line l(guarded(guard_mode::off));
+        l.client_sends(syn_of({.isn = 5}));
         return l.client_sends({.seq = 6, .ack = 1, .flags = flags::ack}).reason;
+    };
+    s[drop_reason::timestamp_old] = [] {
+        return on_connection([](line& l, hands& h) {
+            segment data = h.from_client(70'000, 0, filled(9), 1000);
+            data.timestamps = {{500, 0}};
+            REQUIRE(l.client_sends(data).fate == verdict::forward);
+            segment answer = h.from_server(0, 70'009, {}, 1000);
+            answer.timestamps = {{1, 500}};
+            REQUIRE(l.server_sends(answer).fate == verdict::forward);
+            data = h.from_client(70'009, 0, filled(9), 1000);
+            data.timestamps = {{499, 1}};
+            return l.client_sends(data);
+        });
     };
     s[drop_reason::seq_above_window] = [] { return on_connection([](line& l, hands& h) { return l.client_sends(h.from_client(80'000, 0, filled(9), 1000)); }); };
     s[drop_reason::seq_below_window] = [] { return on_connection([](line& l, hands& h) { return l.client_sends(h.from_client(60'000, 0, filled(9), 1000)); }); };

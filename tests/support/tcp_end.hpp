@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A correct TCP end and a bad cable, for properties: sliding window both ways, SACK, probes, keepalives, FIN; no timers, chance decides what is sent next.
+// A correct TCP end and a bad cable, for properties: sliding window both ways, SACK, timestamps, probes, keepalives, FIN; no timers, chance decides
+// what is sent next.
 #pragma once
 
 #include <halfproxy/core/random.hpp>
@@ -21,6 +22,8 @@ struct end_point {
     bool sack;
     std::uint32_t buffer;      ///< of received data
     std::uint64_t to_send;     ///< bytes before the FIN
+    bool offers_timestamps = false;
+    std::uint32_t clock = 0;   ///< of its timestamps
 
     enum { closed, syn_sent, syn_received, open, reset } state = closed;
     std::uint32_t peer_isn = 0;
@@ -33,6 +36,9 @@ struct end_point {
     std::uint64_t unread = 0;
     std::set<std::uint64_t> pieces{};              ///< bytes beyond RCV.NXT that are here
     std::optional<std::uint64_t> peer_fin{};
+    bool stamping = false;             ///< both offered timestamps
+    std::uint32_t recent = 0;          ///< TS.Recent (RFC 7323 section 4.3)
+    std::uint64_t acknowledged = 0;    ///< Last.ACK.sent
 
     [[nodiscard]] std::uint64_t fin_at() const { return to_send + 1; }
     [[nodiscard]] unsigned own_scale() const { return scaling ? *offered_scale : 0; }
@@ -43,6 +49,12 @@ struct end_point {
         s.flags = flags;
         s.seq = {isn + static_cast<std::uint32_t>(seq)};
         if ((flags & tcp_flag::ack) != 0) s.ack = {peer_isn + static_cast<std::uint32_t>(received)};
+        if (stamping || (offers_timestamps && state == syn_sent)) {
+            s.has_timestamps = true;
+            s.timestamp_value = clock;
+            s.timestamp_echo = (flags & tcp_flag::ack) != 0 ? recent : 0;
+        }
+        acknowledged = received;
         std::uint64_t room = unread < buffer ? buffer - unread : 0;
         if ((flags & tcp_flag::syn) != 0) {
             s.window = static_cast<std::uint16_t>(std::min<std::uint64_t>(room, 0xffff));
@@ -121,6 +133,8 @@ struct end_point {
         }
         if ((s.flags & tcp_flag::syn) != 0) return hear_syn(s);
         if (state < syn_received) return std::nullopt;
+        if (outdated(s)) return ack();
+        if (s.has_timestamps && s.seq.at_or_before(seq_num{peer_isn + static_cast<std::uint32_t>(acknowledged)})) recent = s.timestamp_value;
         std::uint64_t const acked = una + static_cast<std::uint32_t>(s.ack.value - (isn + static_cast<std::uint32_t>(una)));
         bool const plausible = acked >= 1 && acked <= highest;
         if (state == syn_received) {
@@ -133,6 +147,11 @@ struct end_point {
             edge = std::max(edge, acked + (std::uint64_t{s.window} << peer_scale));
         }
         return take(s);
+    }
+
+    /// PAWS (RFC 7323 section 5.3).
+    [[nodiscard]] bool outdated(tcp_segment const& s) const {
+        return stamping && s.has_timestamps && static_cast<std::int32_t>(s.timestamp_value - recent) < 0;
     }
 
     std::optional<tcp_segment> hear_syn(tcp_segment const& s) {
@@ -160,6 +179,8 @@ struct end_point {
         peer_scale = scaling ? s.window_scale : 0;
         sacking = sack && s.sack_permitted;
         edge = 1 + std::uint64_t{s.window};
+        stamping = offers_timestamps && s.has_timestamps;
+        recent = s.timestamp_value;
     }
 
     std::optional<tcp_segment> take(tcp_segment const& s) {
@@ -181,19 +202,26 @@ struct end_point {
 
 struct link_faults {
     unsigned lose, duplicate, reorder;  ///< in 1/256
+    unsigned delay = 0;                 ///< for long
 };
 
 /// A one-way piece of cable.
 struct cable {
     link_faults faults;
     std::deque<tcp_segment> on_it{};
+    std::deque<tcp_segment> late{};
 
     void put(tcp_segment const& s, split_mix64& random) {
         if (random.below(256) < faults.lose) return;
-        on_it.push_back(s);
+        (random.below(256) < faults.delay ? late : on_it).push_back(s);
         if (random.below(256) < faults.duplicate) on_it.push_back(s);
     }
     std::optional<tcp_segment> get(split_mix64& random) {
+        if (!late.empty() && random.below(100) == 0) {
+            tcp_segment const s = late.front();
+            late.pop_front();
+            return s;
+        }
         if (on_it.empty()) return std::nullopt;
         std::size_t at = 0;
         if (random.below(256) < faults.reorder) at = random.below(static_cast<std::uint32_t>(std::min<std::size_t>(on_it.size(), 20)));

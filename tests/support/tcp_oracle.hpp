@@ -67,6 +67,7 @@ constexpr oracle_step no(drop_reason reason) { return {{track_outcome::drop, rea
 inline constexpr oracle_step pass{{track_outcome::pass, drop_reason::none}, false, SS};
 inline constexpr oracle_step anew{{track_outcome::reopen, drop_reason::none}, false, SS};
 inline constexpr oracle_step bad_state = no(drop_reason::tcp_state);
+inline constexpr oracle_step no_answer = no(drop_reason::answer_unseen);
 inline constexpr oracle_step bad_answer = no(drop_reason::syn_ack_mismatch);
 inline constexpr oracle_step bad_ack = no(drop_reason::ack_above_sent);
 inline constexpr oracle_step bad_rst = no(drop_reason::rst_outside_window);
@@ -78,7 +79,7 @@ inline constexpr std::array<std::array<row, 2>, oracle_state_count> table{{
     // syn  syn_ack    syn_ack_wrong  fin        fin_behind ack        ack_behind  rst      rst_ack  rst_inside rst_outside
     // SS: the client may not go on without an answer (RFC 9293 section 3.10.7.3); a server's ACK is a challenge for an older connection
     // (RFC 5961 section 4.2), and its RST counts only when it acknowledges the SYN.
-    {{{{pass, bad_state, bad_state, bad_state, bad_state, bad_state, bad_state, to(CL), to(CL), bad_rst, bad_rst}},
+    {{{{pass, bad_state, bad_state, no_answer, no_answer, no_answer, no_answer, to(CL), to(CL), bad_rst, bad_rst}},
       {{to(SO), to(SR), bad_answer, bad_state, bad_state, pass, pass, bad_rst, to(CL), bad_rst, bad_rst}}}},
     // SO: each side answers with a SYN-ACK (RFC 9293 figure 7).
     {{{{pass, to(SRc), bad_answer, bad_state, bad_state, bad_state, bad_state, to(CL), to(CL), pass, bad_rst}},

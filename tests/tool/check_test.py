@@ -63,6 +63,9 @@ ecn = "yes"
 [tracking]
 strictness = "strict"
 pickup = "data_only"
+asymmetric = true
+check_timestamps = false
+check_syn_synchronized = true
 [timeouts]
 established = "never"
 closed = 1.5
@@ -112,7 +115,8 @@ class Check(ToolTest):
                      'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
                      "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
-                     "flows_v6 = 0", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     "flows_v6 = 0", 'strictness = "strict"', "asymmetric = true", "check_timestamps = false", "check_overshoot = true",
+                     "check_syn_synchronized = true", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1", 'invalid_ack = "reset"', "resets_per_s = 7", "defer = true", "held_segments = 100", "held_bytes = 1600",
                      "held_per_connection = 2", "learned_servers = 64", "learned_age_s = 1.500", "[[splice.backend]]", 'address = "192.0.2.80"',
                      'address = "2001:db8::80"', "mss = 8960", "window_scale = 9", 'window_scaling = "yes"', 'sack = "no"', 'timestamps = "no"',
@@ -126,6 +130,16 @@ class Check(ToolTest):
         lines = self.effective('preset = "adc"\n[timeouts]\nclosed = 9\n').splitlines()
         self.assertIn("established = 300", lines)
         self.assertIn("closed = 9", lines)
+
+    def test_strictness_decides_checks_that_are_not_given_and_each_can_be_given_besides(self):
+        tracking = lambda text: re.search(r"(?ms)^\[tracking\]\n(.*?)^\[", self.effective(text)).group(1).splitlines()
+        self.assertIn("check_seq_below = false", tracking(""))
+        self.assertIn("check_seq_below = true", tracking('[tracking]\nstrictness = "strict"\n'))
+        lines = tracking('[tracking]\nstrictness = "off"\ncheck_ack_above = true\n')
+        self.assertIn("check_ack_above = true", lines)
+        self.assertIn("check_seq_above = false", lines)
+        for word in ["false", "true", '"detect"']:
+            self.assertIn(f"asymmetric = {word}", tracking(f"[tracking]\nasymmetric = {word}\n"))
 
     def test_one_number_decides_the_guards_marks_and_each_can_be_given_besides(self):
         guard = lambda text: re.search(r"(?ms)^\[guard\]\n(.*?)^\[", self.effective(text)).group(1).splitlines()
@@ -211,6 +225,10 @@ class Check(ToolTest):
             ("[guard]\ngrace_s = nan", 2, "guard.grace_s", "seconds"),
             ('[guard]\nallow = "10.0.0.0/8"', 2, "guard.allow", "list"),
             ('[guard]\nallow = ["10.0.0.0/33"]', 2, "guard.allow", "from 0 to 32"),
+            ('[tracking]\nasymmetric = "perhaps"', 2, "tracking.asymmetric", "false|true|detect"),
+            ('[guard]\nmode = "auto"\n[tracking]\nasymmetric = true', 4, "tracking.asymmetric", "both directions must pass"),
+            ("[tracking]\ncheck_seq_above = 1", 2, "tracking.check_seq_above", "true or false"),
+            ("[tracking]\ncheck_answer_seen = false", 2, "tracking.check_answer_seen", "unknown key"),
             ("[limits]\nflows_v4 = 4294967296", 2, "limits.flows_v4", "from 0 to"),
             ("[limits]\nsource_half_open = 0", 2, "limits.source_half_open", "from 1 to"),
             ("[limits]\nsource_new_flows_per_s = 1.5", 2, "limits.source_new_flows_per_s", "integer"),

@@ -62,12 +62,14 @@ enum class verdict : std::uint8_t {
     X(handshake_unexpected, "not a packet this phase of the handshake allows")                           \
     /* tracking */                                                                                       \
     X(tcp_state, "the flags do not fit the connection's state")                                          \
+    X(answer_unseen, "the client goes on, and no answer of the server passed here (asymmetric)")            \
     X(seq_above_window, "data beyond the receiver's window")                                             \
     X(seq_below_window, "data more than a window old (strict)")                                          \
     X(ack_above_sent, "acknowledges data that was never sent")                                           \
     X(ack_too_old, "acknowledges far below what was acknowledged (strict)")                              \
     X(rst_outside_window, "RST outside the window (RFC 5961 section 3)")                                 \
     X(syn_ack_mismatch, "a SYN-ACK that does not acknowledge the SYN")                                   \
+    X(timestamp_old, "a timestamp older than one that was echoed (PAWS, RFC 7323 section 5; strict)")    \
     X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
     X(frame_room, "the buffer has no room for the packet's new form")                                    \
     X(outbox_full, "no room for a packet the engine must send")

@@ -9,6 +9,7 @@
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/engine/backend_profile.hpp>
 #include <halfproxy/track/flow_table.hpp>
+#include <halfproxy/track/tcp_checks.hpp>
 #include <halfproxy/track/timeouts.hpp>
 
 #include <cstdint>
@@ -63,9 +64,33 @@ enum class pickup : std::uint8_t {
     any,        ///< besides, a bare ACK does
 };
 
+/// Whether connections of which one direction only passes here are followed by what that one tells.
+enum class asymmetric_paths : std::uint8_t {
+    no,      ///< the client may go on only after the server's answer was seen
+    yes,     ///< declared: besides, a SYN-ACK opens a flow
+    detect,  ///< a client that goes on without an answer seen shows that there is another path
+};
+
 struct tracking_config {
     halfproxy::strictness strictness = strictness::loose;
     halfproxy::pickup pickup = pickup::syn_only;
+    asymmetric_paths asymmetric = asymmetric_paths::no;
+    tcp_check_set switched_on{};   ///< besides those of the strictness
+    tcp_check_set switched_off{};  ///< although of the strictness
+
+    [[nodiscard]] constexpr tcp_check_set preset() const noexcept {
+        return strictness == strictness::off ? off_check_set : strictness == strictness::loose ? loose_check_set : strict_check_set;
+    }
+    /// Those in force.
+    [[nodiscard]] constexpr tcp_check_set checks() const noexcept {
+        tcp_check_set const set{static_cast<std::uint16_t>((preset().bits | switched_on.bits) & ~switched_off.bits)};
+        return asymmetric == asymmetric_paths::no ? set : set.without(tcp_check::answer_seen);
+    }
+    /// One check by itself, whatever the strictness says of it.
+    constexpr void choose(tcp_check which, bool on) noexcept {
+        switched_on = on ? switched_on.with(which) : switched_on.without(which);
+        switched_off = on ? switched_off.without(which) : switched_off.with(which);
+    }
 };
 
 enum class malformed_policy : std::uint8_t { drop, pass };

@@ -39,6 +39,7 @@ struct engine_counters {
     std::uint64_t flows_opened = 0;
     std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are
     std::uint64_t flows_evicted = 0;  ///< of those closed: gave way to a newcomer
+    std::uint64_t flows_one_sided = 0;  ///< of those opened: TCP of which only one direction passes here
 
     [[nodiscard]] std::uint64_t dropped_total() const noexcept {
         std::uint64_t sum = 0;

@@ -186,7 +186,9 @@ class engine {
     void tell_own_scales(flow<Address>& f) noexcept;
     [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
     [[nodiscard]] drop_reason clamp_mss(tcp_packet& t) noexcept;
-    template <class Address>
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] track_result track(flow<Address>& f, direction from, tcp_segment const& segment) noexcept;
+    template <tcp_checks Checks, class Address>
     [[nodiscard]] tcp_segment segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept;
     template <class Address>
     void replace_addresses(packet const& p, flow<Address> const& f, direction from, header_changes& changes) noexcept;
@@ -200,8 +202,10 @@ class engine {
     [[nodiscard]] decision syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision answer_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
-    [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment const& s,
+    [[nodiscard]] bool repeats_old_numbers(flow<Address> const& f, tcp_segment s,
                                            direction from = direction::from_client) const noexcept;
     [[nodiscard]] decision reset_sender(tcp_packet& t) noexcept;
     [[nodiscard]] bool checksums_good(packet const& p, frame const& f) const noexcept;
@@ -246,7 +250,7 @@ class engine {
     [[nodiscard]] std::optional<proven_client> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
     template <class Address>
     [[nodiscard]] std::optional<proven_client> new_incarnation(tcp_packet const& t, flow_key<Address> const& key, flow<Address> const& old,
-                                                               tcp_segment const& segment) noexcept;
+                                                               tcp_segment segment) noexcept;
     template <class Address>
     [[nodiscard]] decision challenge_first(tcp_packet& t, flow_key<Address> const& key) noexcept;
     [[nodiscard]] decision syn_ack_without_flow(tcp_packet& t) noexcept;
@@ -329,6 +333,7 @@ class engine {
     void half_open_changed(flow<Address> const& f, int by) noexcept;
 
     engine_config config_;
+    tcp_check_set checks_;  ///< what config_.tracking comes to
     Policies policies_;
     acl acl_;
     guard guard_;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // Follows one TCP connection from the middle of its path: its state, and the sequence numbers either side may use.
 //
-// Read RFC 9293 section 3.3.2, RFC 5961 sections 3 to 5, RFC 7323 section 2 and van Rooij, "Real Stateful TCP Packet Filtering in IP
+// Read RFC 9293 section 3.3.2, RFC 5961 sections 3 to 5, RFC 7323 sections 2 and 5 and van Rooij, "Real Stateful TCP Packet Filtering in IP
 // Filter" (2001) first.
 #pragma once
 
 #include <halfproxy/core/verdict.hpp>
+#include <halfproxy/track/tcp_checks.hpp>
 #include <halfproxy/track/timeouts.hpp>
 #include <halfproxy/wire/headers.hpp>
 #include <halfproxy/wire/seq.hpp>
@@ -48,7 +49,10 @@ struct tcp_segment {
     bool has_window_scale = false;  ///< SYN only
     std::uint8_t window_scale = 0;  ///< SYN only
     bool has_sack = false;
+    bool has_timestamps = false;
     seq_num sack_right{};  ///< highest right edge of the SACK blocks
+    std::uint32_t timestamp_value = 0;
+    std::uint32_t timestamp_echo = 0;
 
     [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
     [[nodiscard]] seq_len length() const noexcept {
@@ -57,7 +61,8 @@ struct tcp_segment {
     [[nodiscard]] seq_num end() const noexcept { return seq + length(); }
 };
 
-/// Fills in a segment from a parsed header and its options.
+/// Fills in a segment from a parsed header and its options. Without timestamps where no check uses them.
+template <bool Timestamps = true>
 [[nodiscard]] tcp_segment make_tcp_segment(tcp_header const& header, tcp_options const& options,
                                            std::uint32_t payload_bytes) noexcept;
 
@@ -67,24 +72,20 @@ struct tcp_side {
     seq_num max_end{};             ///< one past the highest byte its peer allows it to send
     std::uint32_t max_window = 0;  ///< largest window it announced, in bytes
     seq_num max_ack{};             ///< highest acknowledgment it sent (in its peer's space)
-
-    friend bool operator==(tcp_side const&, tcp_side const&) noexcept = default;
 };
 
 /// All there is to know of a connection: 52 bytes, plain data.
 struct tcp_connection {
     std::array<tcp_side, 2> side{};
-    std::array<std::uint8_t, 2> scale{};  ///< window scale each side applies to the windows it announces
+    std::array<std::uint32_t, 2> echoed{};  ///< the latest timestamp of each side that its peer has echoed, where tcp_mark::echoed says so
+    // These four are read as one word.
     std::array<std::uint8_t, 2> marks{};  ///< of tcp_mark
+    tcp_state state = tcp_state::syn_sent;
+    std::uint8_t last = 0;  ///< of last_segment
     // The last segment that counted: to tell retransmissions, the end of a just-seen segment, and a SYN that was let through.
     seq_num last_end{};
-    seq_num last_ack{};
     std::uint16_t last_window = 0;
-    std::uint8_t last = 0;     ///< of last_segment
-    std::uint8_t repeats = 0;  ///< identical segments in a row
-    tcp_state state = tcp_state::syn_sent;
-
-    friend bool operator==(tcp_connection const&, tcp_connection const&) noexcept = default;
+    std::array<std::uint8_t, 2> scale{};  ///< window scale each side applies to the windows it announces
 };
 static_assert(sizeof(tcp_connection) <= 52);
 
@@ -96,35 +97,18 @@ inline constexpr std::uint8_t fin = 0x08;             ///< it sent its FIN
 inline constexpr std::uint8_t acknowledged = 0x10;    ///< max_ack is set
 inline constexpr std::uint8_t overshot = 0x20;        ///< sent beyond the window; not acknowledged yet
 inline constexpr std::uint8_t liberal = 0x40;         ///< numbers of this side are not known well: nothing is dropped
+inline constexpr std::uint8_t echoed = 0x80;          ///< its peer echoes its timestamps
 }  // namespace tcp_mark
 
-/// Bits of tcp_connection::last. The low nibble is the window scale of a SYN that was let through.
+/// Bits of tcp_connection::last.
 namespace last_segment {
-inline constexpr std::uint8_t scale_mask = 0x0f;
+inline constexpr std::uint8_t repeats_mask = 0x0f;  ///< how often it came again in a row
+inline constexpr std::uint8_t scale_mask = 0x0f;    ///< of a SYN that was let through: its window scale
 inline constexpr std::uint8_t from_server = 0x10;
 inline constexpr std::uint8_t syn = 0x20;
 inline constexpr std::uint8_t syn_scaled = 0x40;
 inline constexpr std::uint8_t syn_sack = 0x80;
 }  // namespace last_segment
-
-/// Which checks may drop. Exemplar: loose_checks. Models: no_checks, loose_checks, strict_checks. The state machine runs in any case.
-template <class Checks>
-concept tcp_checks = requires {
-    { Checks::sequence } -> std::convertible_to<bool>;      ///< data beyond the window; ACK of what was never sent
-    { Checks::reset } -> std::convertible_to<bool>;         ///< RST outside the window (RFC 5961 section 3)
-    { Checks::state } -> std::convertible_to<bool>;         ///< flags that do not fit the state
-    { Checks::old_segments } -> std::convertible_to<bool>;  ///< data or ACKs far below the window
-};
-
-struct no_checks {
-    static constexpr bool sequence = false, reset = false, state = false, old_segments = false;
-};
-struct loose_checks {
-    static constexpr bool sequence = true, reset = true, state = true, old_segments = false;
-};
-struct strict_checks {
-    static constexpr bool sequence = true, reset = true, state = true, old_segments = true;
-};
 
 enum class track_outcome : std::uint8_t {
     accept,  ///< counts: the flow is alive
@@ -141,26 +125,42 @@ struct track_result {
 };
 
 /// The tracker has no state of its own: it advances a tcp_connection. One update serves both directions by swapping sides.
-/// Bounds (B1 in our list of references), for a segment of sender S to receiver R:
+/// Bounds (van Rooij's, as netfilter changed them), for a segment of sender S to receiver R:
 ///     I    seq  <= S.max_end          III  sack or ack <= R.end
 ///     II   end  >= S.end - R.max_window   IV   sack or ack >= R.end - max(66000, S.max_window)
-/// Beyond I by at most one window passes and is remembered, so that its ACK is no surprise; II and IV drop only when old_segments is set.
+/// Which of them drop is for Checks to say: see tcp_checks.hpp. Sets that are chosen at run time are the last argument.
 template <tcp_checks Checks>
 class tcp_tracker {
   public:
     /// The first segment of a connection: a SYN of the client.
     static void open(tcp_connection& c, tcp_segment const& syn) noexcept;
 
-    /// A segment of a connection whose beginning was not seen: nothing of it is dropped for its numbers.
+    /// The same where only the server's segments pass here: its SYN-ACK comes first.
+    static void open_by_answer(tcp_connection& c, tcp_segment const& syn_ack) noexcept;
+
+    /// A segment of a connection whose beginning was not seen: nothing of it is dropped for its numbers, until each side has been
+    /// seen and acknowledged.
     static void pick_up(tcp_connection& c, tcp_segment const& segment) noexcept;
 
-    [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept;
+    [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept
+        requires std::default_initializable<Checks>
+    {
+        return update(c, from, segment, Checks{});
+    }
+    [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment, Checks const& checks) noexcept;
 
-    /// Header prediction, for an ACK without SYN, FIN, RST or SACK, with or without data: whether it lies within all bounds of an established connection
-    /// that is known well. Then it is noted exactly as by update(), which would accept it; otherwise nothing is changed.
+    /// Header prediction, for an ACK without SYN, FIN, RST or SACK whose timestamps need no look, with or without data: whether it lies within all
+    /// bounds of an established connection that is known well. Then it is noted as by update(), which tries this first; otherwise nothing is changed.
     [[nodiscard]] static bool predict(tcp_connection& c, direction from, seq_num seq, seq_num ack, std::uint32_t payload_bytes,
                                       std::uint16_t window) noexcept;
 };
+
+/// To be called when a connection has been silent for 24 days: its timestamps may have gone half way round (RFC 7323 section 5.5).
+void forget_timestamps(tcp_connection& c) noexcept;
+inline constexpr timeout_ms timestamps_outlived = 24u * 86'400'000u;
+
+/// Only one direction has passed here so far.
+[[nodiscard]] constexpr bool is_one_sided(tcp_connection const& c) noexcept { return (c.marks[0] & c.marks[1] & tcp_mark::seen) == 0; }
 
 /// Whether a SYN-ACK answers a SYN that was let through on this connection, which its sender has then forgotten.
 [[nodiscard]] bool answers_new_syn(tcp_connection const& c, direction from, seq_num ack) noexcept;
@@ -190,4 +190,6 @@ class tcp_tracker {
 
 }  // namespace halfproxy
 
+#include <halfproxy/track/impl/tcp_handshake.hpp>
+#include <halfproxy/track/impl/tcp_reset.hpp>
 #include <halfproxy/track/impl/tcp_tracker.hpp>

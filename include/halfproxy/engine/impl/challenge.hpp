@@ -138,7 +138,7 @@ template <engine_policies Policies>
 template <class Address>
 std::optional<typename engine<Policies>::proven_client> engine<Policies>::new_incarnation(tcp_packet const& t, flow_key<Address> const& key,
                                                                                           flow<Address> const& old,
-                                                                                          tcp_segment const& segment) noexcept {
+                                                                                          tcp_segment segment) noexcept {
     if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return std::nullopt;
     bool const belongs = is_half_open(old.tcp.state) ? segment.ack == old.tcp.side[index(direction::from_server)].end
                                                      : repeats_old_numbers(old, segment);

@@ -12,7 +12,7 @@ namespace halfproxy {
 
 template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
-    : config_(config), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
+    : config_(config), checks_(config.tracking.checks()), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
       cookies_(config.secret, config.guard.key_rotation), resets_(config.splice.resets_per_second),
       v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
       handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
@@ -35,11 +35,9 @@ template <engine_policies Policies>
 void engine<Policies>::process_piece(std::span<frame> burst, outbox& out) noexcept {
     read(burst);
     look_up(burst.size());
-    switch (config_.tracking.strictness) {
-        case strictness::off: return act_on_all<no_checks>(burst, out);
-        case strictness::loose: return act_on_all<loose_checks>(burst, out);
-        case strictness::strict: return act_on_all<strict_checks>(burst, out);
-    }
+    // Other checks are asked for where a segment fails one; this one needs every segment's timestamps.
+    if (checks_.has(tcp_check::timestamps)) return act_on_all<chosen_checks<true>>(burst, out);
+    return act_on_all<chosen_checks<false>>(burst, out);
 }
 
 namespace detail {

@@ -144,7 +144,8 @@ timeout_ms engine<Policies>::timeout_of_flow(flow<Address> const& f) const noexc
 template <engine_policies Policies>
 template <class Address>
 std::optional<stamp_ms> engine<Policies>::on_timer(std::uint32_t number, outbox& out) noexcept {
-    flow<Address> const& f = store<Address>().table.record(number);
+    flow<Address>& f = store<Address>().table.record(number);
+    if (static_cast<std::uint32_t>(stamp_ - f.last_seen) >= timestamps_outlived) forget_timestamps(f.tcp);
     if (f.phase() == flow_phase::connecting) return retry_connecting<Address>(number, out);
     timeout_ms const timeout = timeout_of_flow(f);
     stamp_ms const deadline = f.last_seen + timeout;

@@ -143,7 +143,7 @@ typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, fl
     tcp_segment const syn_ack = make_tcp_segment(t.p.view.tcp(), t.options, 0);  // data on it is not taken and comes again
     packet_origin to_client = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     detail::set_tuple(to_client, f.leaving(direction::from_server));
-    track_result const result = tcp_tracker<Checks>::update(f.tcp, direction::from_server, syn_ack);
+    track_result const result = tcp_tracker<Checks>::update(f.tcp, direction::from_server, syn_ack, Checks(checks_));
     if (result.outcome != track_outcome::accept) return drop(result.reason);
     ++counters_.handshakes_completed;
 
@@ -186,7 +186,7 @@ void engine<Policies>::acknowledge_server(outbox_frame& to, tcp_packet const& t,
     ack.ack = seq_num{t.p.view.tcp().sequence} + 1;
     ack.flags = tcp_flag::ack;
     ack.window = window_rescale{f.client_scale, f.tcp.scale[0]}.apply(h.client_window);
-    static_cast<void>(tcp_tracker<Checks>::update(f.tcp, direction::from_client, ack));
+    static_cast<void>(tcp_tracker<Checks>::update(f.tcp, direction::from_client, ack, Checks(checks_)));
     packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     built_options const options{.has_timestamps = h.offers_timestamps,
                                 .timestamp_value = h.client_timestamp,
@@ -223,7 +223,8 @@ bool engine<Policies>::translate_held(tcp_packet& t, flow<Address>& f) noexcept 
         blank_timestamps(t.p.view, t.options, changes);
         incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
     }
-    if (tcp_tracker<Checks>::update(f.tcp, direction::from_client, segment_of(t, f, direction::from_client)).outcome == track_outcome::drop)
+    if (tcp_tracker<Checks>::update(f.tcp, direction::from_client, segment_of<Checks>(t, f, direction::from_client), Checks(checks_)).outcome ==
+        track_outcome::drop)
         return false;
     note_forwarded(f, direction::from_client, t.p);
     translate_tcp(t, f, direction::from_client, {});

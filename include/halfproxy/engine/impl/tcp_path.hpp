@@ -48,7 +48,7 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::passes_as_predicted(packet const&
     tcp_header const& header = p.view.tcp();
     byte_view const options = p.view.tcp_options();
     bool const timestamps = !options.empty();
-    if (timestamps && !detail::only_timestamps(options)) return false;
+    if (timestamps && (Checks::uses_timestamps || !detail::only_timestamps(options))) return false;
     bool const spliced = known.is_spliced();
     if ((header.flags & detail::deciding_flags) != tcp_flag::ack || l.more_fragments || known.arrival(from) != f.arrival) return false;
     if (known.has_handshake() || (spliced && known.rescales())) return false;
@@ -115,7 +115,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
                                                                   flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
-    tcp_segment const segment = segment_of(t, f, from);
+    tcp_segment const segment = segment_of<Checks>(t, f, from);
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
         if (drop_reason const fault = check_decisive(t); fault != drop_reason::none) return drop(fault);
@@ -137,7 +137,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
 
     tcp_state const before = f.tcp.state;
     seq_num const granted = f.tcp.side[index(direction::from_client)].max_end;
-    track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment);
+    track_result const result = track<Checks>(f, from, segment);
     if (result.outcome == track_outcome::drop) return drop(result.reason);
     if (result.outcome == track_outcome::reopen) {
         // A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
@@ -151,6 +151,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
     if (f.tcp.state != before) {
         half_open_changed(f, is_half_open(f.tcp.state) - is_half_open(before));
+        if (before == tcp_state::syn_sent && f.tcp.state == tcp_state::established) ++counters_.flows_one_sided;
         arm(f, timeout_of_flow(f));
         if (f.is_spliced() && is_half_open(f.tcp.state)) tell_own_scales(f);
     }
@@ -188,14 +189,30 @@ drop_reason engine<Policies>::clamp_mss(tcp_packet& t) noexcept {
     return drop_reason::none;
 }
 
+/// Of a flow that was silent for 24 days the timestamps say nothing any more (RFC 7323 section 5.5).
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+HALFPROXY_ALWAYS_INLINE track_result engine<Policies>::track(flow<Address>& f, direction from, tcp_segment const& segment) noexcept {
+    track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment, Checks(checks_));
+    if constexpr (Checks::uses_timestamps) {
+        auto const silent = static_cast<std::uint32_t>(stamp_ - f.last_seen);
+        if (result.reason == drop_reason::timestamp_old && silent >= timestamps_outlived) [[unlikely]] {
+            forget_timestamps(f.tcp);
+            return detail::track_any(f.tcp, from, segment, Checks(checks_));
+        }
+    }
+    return result;
+}
+
 /// The segment in the numbers the tracker keeps: the server's own.
 template <engine_policies Policies>
-template <class Address>
+template <tcp_checks Checks, class Address>
 HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
-    tcp_segment s = make_tcp_segment(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
+    tcp_segment s = make_tcp_segment<Checks::uses_timestamps>(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
     if (!f.is_spliced() || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
     s.sack_right = s.sack_right - f.shift.sequence;
+    if constexpr (Checks::uses_timestamps) s.timestamp_echo -= f.shift.timestamp;
     if (!s.has(tcp_flag::syn)) s.window = f.rescale(from).apply(s.window);
     return s;
 }
@@ -258,7 +275,8 @@ template <tcp_checks Checks, class Address>
         case tcp_flag::syn: return syn_without_flow<Checks>(t, key);
         case tcp_flag::ack: return ack_without_flow<Checks>(t, key);
         case tcp_flag::rst: return rst_without_flow(t, key);
-        case tcp_flag::syn | tcp_flag::ack: return syn_ack_without_flow(t);
+        case tcp_flag::syn | tcp_flag::ack:
+            return config_.tracking.asymmetric == asymmetric_paths::yes ? answer_without_flow<Checks>(t, key) : syn_ack_without_flow(t);
         default: return drop(drop_reason::no_flow);
     }
 }
@@ -288,7 +306,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
-    tcp_tracker<Checks>::open(f->tcp, segment_of(t, *f, direction::from_client));
+    tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p);
@@ -314,17 +332,41 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
-    tcp_tracker<Checks>::pick_up(f->tcp, segment_of(t, *f, direction::from_client));
+    tcp_tracker<Checks>::pick_up(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p);
     translate_tcp(t, *f, direction::from_client, {});
     return forwarded;
 }
 
+/// Where only the server's direction passes here, a connection begins with its answer. Under address translation it could not be known
+/// whose; nor can a client that is not heard be challenged.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+typename engine<Policies>::decision engine<Policies>::answer_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    constexpr bool translates = !std::is_same_v<decltype(Policies::addresses), keep_addresses>;
+    if (translates) return drop(drop_reason::no_flow);
+    if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
+    if (draining_) return drop(drop_reason::policy_denied);
+    flow_key<Address> const opener{key.tuple.reversed(), key.zone, key.protocol, 0};
+    if (rule_for(opener) == rule_action::deny || rule_for(opener) == rule_action::reset) return drop(drop_reason::rule_denied);
+    side const client = other(t.f.arrival);
+    flow_request<Address> const request{opener.tuple, opener.zone, opener.protocol, client, false};
+    if (policies_.admission.decide(request) == admission::deny) return drop(drop_reason::policy_denied);
+    flow<Address>* const f = open_flow(opener, client, false);
+    if (f == nullptr) return drop(drop_reason::table_full);
+    tcp_tracker<Checks>::open_by_answer(f->tcp, segment_of<Checks>(t, *f, direction::from_server));
+    ++counters_.flows_one_sided;
+    half_open_changed(*f, +1);
+    arm(*f, timeout_of_flow(*f));
+    note_forwarded(*f, direction::from_server, t.p);
+    return forwarded;
+}
+
 /// Whether a segment lies within what this flow has carried: then it is a late copy, whatever cookie or SYN it repeats.
 template <engine_policies Policies>
 template <class Address>
-bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment const& s, direction from) const noexcept {
+bool engine<Policies>::repeats_old_numbers(flow<Address> const& f, tcp_segment s, direction from) const noexcept {
     auto const sent_before = [&f](direction d, seq_num at) {
         return static_cast<std::uint32_t>(f.tcp.side[index(d)].end - at) <= f.bytes[index(d)] + 1;  // bytes hold headers besides; SYNs are not counted
     };
