@@ -180,7 +180,7 @@ TEST_CASE("F40 neither SYNs again nor challenge ACKs nor RSTs at wrong numbers k
             c.syn();
             c.server_passes(with_flags(c.server(4711, 99'999), flags::ack));
             static_cast<void>(c.line.client_sends(with_flags(c.client(99'999, 0), flags::rst)));
-            c.client_dropped(c.client(0, 5), drop_reason::tcp_state);
+            c.client_dropped(c.client(0, 5), drop_reason::answer_unseen);
         }
         REQUIRE(c.state() == tcp_state::syn_sent);
         c.line.at(120'300);
@@ -242,4 +242,26 @@ TEST_CASE("datagrams: before an answer nobody prolongs the flow, after it only a
             CHECK_FALSE(c.alive());
             CHECK(c.line.counters().flows_opened == 2);
         }
+}
+
+TEST_CASE("F40 neither SYN-ACKs again nor forged ACKs keep a flow in SYN-RECEIVED, and none of them establishes it") {
+    for (world const& w : plain_worlds()) {
+        CAPTURE(w);
+        conversation c(w);
+        c.line.at(0);
+        c.syn();
+        c.syn_ack();
+        for (std::uint64_t ms = 5'000; ms < 60'000; ms += 5'000) {
+            c.line.at(ms);
+            c.syn();
+            c.syn_ack();
+            for (std::uint32_t wrong : {0u - 1, 0u - 2, 0u - 60'000, 0u - 70'000, 1u, 0x4000'0000u, 0x8000'0000u}) {
+                static_cast<void>(c.line.client_sends(c.client(0, wrong)));
+                static_cast<void>(c.line.client_sends(c.client(0, wrong, 20)));
+                REQUIRE(c.state() == tcp_state::syn_received);
+            }
+        }
+        c.line.at(60'300);
+        CHECK_FALSE(c.alive());
+    }
 }

@@ -485,3 +485,19 @@ TEST_CASE("where nothing is checked no number is a reason to drop, and the state
         CHECK(c.drops() == 0);
     }
 }
+
+TEST_CASE("F42 once both sides of a connection that was picked up are known, its numbers are checked") {
+    for (world const& w : every_world()) {
+        CAPTURE(w);
+        engine_config config = guarded();
+        config.tracking.pickup = pickup::any;
+        conversation c(w, config);
+        c.offer_nothing();
+        c.client_passes(c.client(5000, 7000, 10));
+        c.server_passes(c.server(7000, 5010, 100));
+        c.client_passes(c.client(5010, 7100));
+        c.server_passes(c.server(7100, 5010, 100));
+        c.server_dropped(c.server(7200, 500'000'000), drop_reason::ack_above_sent);
+        c.client_passes(c.client(5010, 7200, 50));
+    }
+}

@@ -193,12 +193,14 @@ drop_reason engine<Policies>::clamp_mss(tcp_packet& t) noexcept {
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 HALFPROXY_ALWAYS_INLINE track_result engine<Policies>::track(flow<Address>& f, direction from, tcp_segment const& segment) noexcept {
-    track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment, Checks(checks_));
+    // A window told in coarser units may be a little larger than the one granted: that is our doing, not the sender's.
+    Checks const checks(f.is_spliced() && f.rescales() ? checks_.without(tcp_check::overshoot) : checks_);
+    track_result const result = tcp_tracker<Checks>::update(f.tcp, from, segment, checks);
     if constexpr (Checks::uses_timestamps) {
         auto const silent = static_cast<std::uint32_t>(stamp_ - f.last_seen);
         if (result.reason == drop_reason::timestamp_old && silent >= timestamps_outlived) [[unlikely]] {
             forget_timestamps(f.tcp);
-            return detail::track_any(f.tcp, from, segment, Checks(checks_));
+            return detail::track_any(f.tcp, from, segment, checks);
         }
     }
     return result;
