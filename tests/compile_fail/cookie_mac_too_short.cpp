@@ -14,7 +14,6 @@ struct layout {
     static std::uint32_t encode(halfproxy::cookie_options const&, bool, bool) noexcept { return 0; }
     static halfproxy::cookie_options decode(std::uint32_t, bool, bool) noexcept { return {}; }
     static halfproxy::isn_parity parity(std::uint32_t, bool) noexcept { return halfproxy::isn_parity::unsaid; }
-}; }
 };
 
 unsigned test() { return halfproxy::syn_cookie<halfproxy::siphash_2_4, layout>::mac_bits; }

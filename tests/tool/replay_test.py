@@ -66,7 +66,8 @@ class Replay(ToolTest):
         flags, _, ack, window = tcp_of(client[0][1])
         self.assertEqual((client[0][0], flags, ack, window), (syn_time, SYN | ACK, tcp_of(syn)[1] + 1, 0))
         self.assertEqual(client[0][1][26:30], syn[30:34])  # from the server's address
-        self.assertEqual(server, [])  # its client acknowledges another number than the cookie
+        # The client acknowledges another number than the cookie, so the capture's server answers a SYN nobody sent: a RST tells it (RFC 9293 section 3.10.7.1).
+        self.assertEqual([tcp_of(record[1])[0] for record in server], [RST])
         report = self.report()
         self.assertEqual((report["cookies_sent"], report["cookies_valid"]), (1, 0))
         self.assertGreater(report["counters"]["cookies_invalid"], 0)

@@ -39,8 +39,8 @@ learned() { # NAMESPACE ADDRESS MTU: the sender knows what the router said
 talk=$LAB_ROOT/tests/wire_lab/transfers.py
 bytes=${1:-$((2 << 20))}
 across() { lab_in home python3 "$talk" fetch $FAR4 7000 "$bytes" && lab_in home python3 "$talk" fetch $FAR6 7000 "$bytes"; }
-across_narrow() { # MTU
-    forget && across && learned home $FAR4 "$1" && learned home $FAR6 "$1" && learned far $HOME4 "$1" && learned far $HOME6 "$1"
+across_narrow() { # MTU; once more, since the proxy promises what the server said last, which was made for the way as it was
+    forget && across && across && learned home $FAR4 "$1" && learned home $FAR6 "$1" && learned far $HOME4 "$1" && learned far $HOME6 "$1"
 }
 
 lab_spawn far transfers python3 "$talk" serve 7000
