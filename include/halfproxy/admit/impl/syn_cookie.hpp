@@ -37,9 +37,9 @@ struct cookie_slots {
             slot.parity = isn_parity::odd;
             if (parity) at[used++] = slot;
         };
-        for (unsigned const scale : {15, 0, 7}) add(plain_slots, static_cast<std::uint8_t>(scale), scale != 0);
-        for (unsigned const scale : {15, 0, 2, 4, 6, 7, 8, 9, 10, 12, 14}) add(sack_slots, static_cast<std::uint8_t>(scale), true);
-        for (unsigned const scale : {15, 0, 7, 10}) add(sack_ecn_slots, static_cast<std::uint8_t>(scale), false);
+        for (unsigned const scale : {15u, 0u, 7u}) add(plain_slots, static_cast<std::uint8_t>(scale), scale != 0);
+        for (unsigned const scale : {15u, 0u, 2u, 4u, 6u, 7u, 8u, 9u, 10u, 12u, 14u}) add(sack_slots, static_cast<std::uint8_t>(scale), true);
+        for (unsigned const scale : {15u, 0u, 7u, 10u}) add(sack_ecn_slots, static_cast<std::uint8_t>(scale), false);
         count = used;
     }
     std::uint32_t count = 0;
