@@ -134,7 +134,8 @@ struct run {
         }
         tcp_connection const before = c;
         ++injected;
-        if (tcp_tracker<Checks>::update(c, from, s).outcome != track_outcome::drop) fail("an injected segment passed, of kind " + std::to_string(kind), from);
+        if (tcp_tracker<Checks>::update(c, from, s).outcome != track_outcome::drop)
+            fail(std::string("an injected segment passed, of kind ").append(std::to_string(kind)), from);
         if (!same(c, before)) fail("an injected segment changed the connection", from);
     }
 };
