@@ -10,6 +10,7 @@
 #include <halfproxy/core/outbox.hpp>              // bounded room for packets the engine originates
 #include <halfproxy/core/random.hpp>              // a seeded generator; no system randomness
 #include <halfproxy/core/time.hpp>                // a clock without now(), stamps and timeouts
+#include <halfproxy/core/token_bucket.hpp>        // at most so many a second
 #include <halfproxy/core/verdict.hpp>             // the four verdicts and every drop_reason
 #include <halfproxy/core/version.hpp>             // the version of the library
 
@@ -35,7 +36,6 @@
 #include <halfproxy/admit/rate_meter.hpp>         // events per second, smoothed over virtual time
 #include <halfproxy/admit/siphash.hpp>            // SipHash-2-4, the default keyed hash
 #include <halfproxy/admit/syn_cookie.hpp>         // SYN cookies that keep a client's options
-#include <halfproxy/admit/token_bucket.hpp>       // at most so many a second
 
 #include <halfproxy/track/conn_log.hpp>           // what a connection log says of a flow
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash

@@ -11,12 +11,12 @@
 #include <halfproxy/admit/guard.hpp>
 #include <halfproxy/admit/limits.hpp>
 #include <halfproxy/admit/syn_cookie.hpp>
-#include <halfproxy/admit/token_bucket.hpp>
 #include <halfproxy/core/frame.hpp>
 #include <halfproxy/core/frame_pool.hpp>
 #include <halfproxy/core/outbox.hpp>
 #include <halfproxy/core/random.hpp>
 #include <halfproxy/core/time.hpp>
+#include <halfproxy/core/token_bucket.hpp>
 #include <halfproxy/engine/backend_profile.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/counters.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // So many a second, and no more.
-#include <halfproxy/admit/token_bucket.hpp>
+#include <halfproxy/core/token_bucket.hpp>
 
 #include <doctest/doctest.h>
 
