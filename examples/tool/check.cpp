@@ -5,6 +5,7 @@
 
 #include <halfproxy/admit/exemption.hpp>
 #include <halfproxy/admit/limits.hpp>
+#include <halfproxy/engine/engine.hpp>
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
 
@@ -23,6 +24,14 @@ std::size_t splice_bytes(splice_config const& splice) {
     return held + backend_table::memory_bytes(splice.learn ? splice.learned_servers : 0);
 }
 
+std::size_t fragment_bytes(engine_config const& config) {
+    if (config.normalize.fragments != fragment_policy::reassemble) return 0;
+    limits_config const& l = config.limits;
+    fragment_limits const each{l.fragment_datagrams, l.fragments_waiting, l.fragment_bytes, config.timeouts.fragment};
+    return fragment_table<std::uint32_t, fragment_fate<std::uint32_t>>::memory_bytes(each) +
+           fragment_table<ipv6_bytes, fragment_fate<ipv6_bytes>>::memory_bytes(each);
+}
+
 /// Computed, not measured: a configuration may be checked on a machine that has no such memory.
 std::size_t engine_bytes(engine_config const& config) {
     limits_config const& limits = config.limits;
@@ -30,7 +39,7 @@ std::size_t engine_bytes(engine_config const& config) {
     return limits.flows_v4 * (sizeof(ipv4_flow) + index_bytes_per_flow) +
            limits.flows_v6 * (sizeof(ipv6_flow) + index_bytes_per_flow) + limits.handshakes * sizeof(handshake) +
            guard::memory_bytes(config.guard) + exemption_table::memory_bytes(exempt) +
-           source_limits::memory_bytes(limits.per_source) + splice_bytes(config.splice);
+           source_limits::memory_bytes(limits.per_source) + splice_bytes(config.splice) + fragment_bytes(config);
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }

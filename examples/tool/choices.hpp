@@ -76,7 +76,8 @@ constexpr auto choices_of(malformed_policy) {
         {{"drop", malformed_policy::drop}, {"pass", malformed_policy::pass}});
 }
 constexpr auto choices_of(fragment_policy) {
-    return std::to_array<choice<fragment_policy>>({{"pass", fragment_policy::pass}, {"drop", fragment_policy::drop}});
+    return std::to_array<choice<fragment_policy>>(
+        {{"reassemble", fragment_policy::reassemble}, {"pass", fragment_policy::pass}, {"drop", fragment_policy::drop}});
 }
 constexpr auto choices_of(fast_open_policy) {
     return std::to_array<choice<fast_open_policy>>({{"pass", fast_open_policy::pass}, {"strip", fast_open_policy::strip}});

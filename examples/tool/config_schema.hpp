@@ -154,6 +154,7 @@ void describe_timeouts(Visitor& v, flow_timeouts& t) {
     v.timeout("retransmitting", t.retransmitting);
     v.timeout("datagram_new", t.datagram_new);
     v.timeout("datagram_replied", t.datagram_replied);
+    v.timeout("fragment", t.fragment);
 }
 
 template <class Visitor>
@@ -165,6 +166,9 @@ void describe_limits(Visitor& v, tool_config& config) {
     v.mark("source_new_flows_per_s", limits.per_source.new_flows_per_s, 1);
     v.mark("source_half_open", limits.per_source.half_open, 1);
     v.number("source_buckets", limits.per_source.buckets, 1, 1u << 24);
+    v.number("fragment_datagrams", limits.fragment_datagrams, 1, 1u << 24);
+    v.number("fragments_waiting", limits.fragments_waiting, 0, 1u << 20);
+    v.number("fragment_bytes", limits.fragment_bytes, 128, 65'550);
     v.flag("huge_pages", config.huge_pages);
 }
 

@@ -67,11 +67,14 @@ json counters_json(engine_counters const& c) {
             {"segments_not_held", c.segments_not_held},
             {"handshakes_without_timestamps", c.handshakes_without_timestamps},
             {"resets_sent", c.resets_sent},
+            {"fragments_held", c.fragments_held},
+            {"fragments_released", c.fragments_released},
             {"flows_opened", c.flows_opened},
             {"flows_closed", c.flows_closed},
             {"flows_evicted", c.flows_evicted},
             {"flows_one_sided", c.flows_one_sided},
             {"dropped", by_reason(c.dropped)},
+            {"fragments_given_up", by_reason(c.fragments_given_up)},
             {"malformed_passed", by_reason(c.malformed_passed)}};
 }
 

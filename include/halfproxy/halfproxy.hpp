@@ -40,6 +40,7 @@
 #include <halfproxy/track/conn_log.hpp>           // what a connection log says of a flow
 #include <halfproxy/track/flow_key.hpp>           // tuples of a flow and their hash
 #include <halfproxy/track/flow_table.hpp>         // fixed-capacity table, looked up in bursts
+#include <halfproxy/track/fragments.hpp>          // fragmented datagrams: the first decides, the others follow or wait
 #include <halfproxy/track/huge_page_memory.hpp>   // memory for large tables
 #include <halfproxy/track/tcp_checks.hpp>         // which of the tracker's checks may drop
 #include <halfproxy/track/tcp_tracker.hpp>        // TCP states and windows

@@ -2,6 +2,7 @@
 // Every reason for a drop, and a packet that gives it.
 #include <halfproxy/engine/engine.hpp>
 
+#include "tests/support/fragments.hpp"
 #include "tests/support/splice.hpp"
 
 #include <map>
@@ -94,6 +95,32 @@ std::map<drop_reason, story> stories() {
         ip4 ip;
         ip.fragment = 0x0010;
         return alone(ethernet(encode(ip, filled(40))), c);
+    };
+    auto const piece = [](std::size_t begin, std::size_t end, bool more) { return framed({}, fragment_of(datagram_of({}, true, 17, u16(1) + u16(2) + u16(408) + u16(0) + filled(400), 6), begin, end, more)); };
+    auto const last_of = [](std::vector<byte_string> const& frames, engine_config const& config = guarded(guard_mode::off)) {
+        line l(config);
+        drop_reason reason = drop_reason::none;
+        for (byte_string const& f : frames) reason = l.sends(side::outside, f).reason;
+        return reason;
+    };
+    byte_string const syn_datagram(syn.begin() + 14, syn.end());
+    s[drop_reason::fragment_tiny] = [=] { return alone(framed({}, fragment_of(syn_datagram, 0, 8, true))); };
+    s[drop_reason::fragment_decisive] = [=] { return alone(framed({}, fragment_of(syn_datagram, 0, 40, true))); };
+    s[drop_reason::fragment_of_dropped] = [=] { return last_of({framed({}, fragment_of(syn_datagram, 0, 16, true)), framed({}, fragment_of(syn_datagram, 16, 40, false))}); };
+    s[drop_reason::fragment_duplicate] = [=] { return last_of({piece(0, 80, true), piece(0, 80, true)}); };
+    s[drop_reason::fragment_overlap] = [=] { return last_of({piece(0, 80, true), piece(72, 160, true)}); };
+    s[drop_reason::fragment_end] = [=] { return last_of({piece(80, 160, false), piece(160, 408, false)}); };
+    s[drop_reason::fragment_limit] = [=] {
+        std::vector<byte_string> frames;
+        for (std::size_t i = 1; i < 20; ++i) frames.push_back(piece(i * 8, i * 8 + 8, true));
+        return last_of(frames);
+    };
+    s[drop_reason::fragment_no_room] = [=] { engine_config c = guarded(guard_mode::off); c.limits.fragments_waiting = 0; return last_of({piece(80, 160, true)}, c); };
+    s[drop_reason::fragment_timeout] = [=] {  // its verdict was `hold`: it is counted apart
+        line l(guarded(guard_mode::off));
+        l.sends(side::outside, piece(80, 160, true));
+        l.after(60'000);
+        return l.counters().fragments_given_up[static_cast<std::size_t>(drop_reason::fragment_timeout)] == 1 ? drop_reason::fragment_timeout : drop_reason::none;
     };
     s[drop_reason::tcp_header_truncated] = [] { return alone(ethernet(encode(ip4{}, zeros(19)))); };
     s[drop_reason::tcp_data_offset] = [] { tcp t; t.data_offset = 4; return alone(ethernet(tcp_packet(ip4{}, t))); };

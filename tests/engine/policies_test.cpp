@@ -194,8 +194,10 @@ TEST_CASE("two flows with the same translation do not mix: the second is refused
     CHECK(l.proxy().flows_now() == 1);
 }
 
-TEST_CASE("later fragments would leak an untranslated address and are dropped") {
-    line l(guarded(guard_mode::off));
+TEST_CASE("later fragments that pass unseen would leak an untranslated address and are dropped") {
+    engine_config config = guarded(guard_mode::off);
+    config.normalize.fragments = fragment_policy::pass;
+    line l(config);
     ip4 ip;
     ip.protocol = 17;
     ip.fragment = 0x0010;

@@ -4,6 +4,7 @@
 
 #include <halfproxy/engine/engine.hpp>
 
+#include "tests/support/cut_datagram.hpp"
 #include "tests/support/packets.hpp"
 
 #include <algorithm>
@@ -60,6 +61,9 @@ class engine_play {
         c.guard.service_marks = {.half_open_on = 2, .half_open_off = 1, .half_open_max = 4};
         c.promise.window_scale = static_cast<std::uint8_t>(b >> 4);
         c.limits = {8, 8, 4};
+        c.limits.fragment_datagrams = 3;
+        c.limits.fragments_waiting = 4;
+        c.limits.fragment_bytes = 128;
         c.splice.held_segments = 3;
         c.splice.held_bytes = 128;
         c.splice.learned_servers = 4;
@@ -77,10 +81,21 @@ class engine_play {
         bool const v6 = (kind & 1u) != 0;
         side const from = (kind & 2u) != 0 ? side::inside : side::outside;
         byte_string bytes = v6 ? datagram(ip6{}, from, kind) : datagram(ip4{}, from, kind);
+        if (kind >= 224 && kind < 240) bytes = piece_of_datagram(bytes);
         unsigned const flip = script_.next();
         bool const intact = flip < 128;
         if (!intact) bytes[script_.next() % bytes.size()] ^= static_cast<std::uint8_t>(flip);
         deliver(bytes, from, intact);
+    }
+
+    /// A fragment of it, of one of four identifications.
+    byte_string piece_of_datagram(byte_string const& whole) {
+        std::size_t const content = whole.size() - fragmentable_at(whole);
+        std::size_t const begin = std::min(content, std::size_t{script_.next()} % 16 * 8);
+        unsigned const choice = script_.next();
+        bool const more = (choice & 4u) != 0;
+        std::size_t const length = std::min(content - begin, more ? 8 + choice / 8 % 8 * 8 : content);
+        return fragment_of(whole, begin, begin + length, more, choice & 3u);
     }
 
     template <class Ip>
@@ -187,6 +202,10 @@ class engine_play {
         }
         expect(engine_.flows_now() == 0, "every flow ends when nothing more comes");
         expect(engine_.handshakes_now() == 0, "every handshake ends when nothing more comes");
+        engine_counters const& c = engine_.counters();
+        std::uint64_t waited = c.fragments_released;
+        for (std::uint64_t n : c.fragments_given_up) waited += n;
+        expect(c.fragments_held == waited, "every fragment that waited has left or was given up");
         check_counters();
     }
 

@@ -84,7 +84,9 @@ struct decoded {
     byte_string source, destination;
     unsigned source_port = 0, destination_port = 0;  ///< of ICMP: type and code
     segment tcp;
-    byte_string transport;  ///< header and payload
+    byte_string transport;  ///< header and payload; of a fragment: what it carries
+    bool is_fragment = false, more_fragments = false;
+    std::size_t fragment_offset = 0;  ///< in bytes
     bool network_checksum_good = false;
     bool transport_checksum_good = false;
 };
@@ -124,12 +126,21 @@ inline void read_segment(decoded& d) {
     s.payload.assign(t.begin() + static_cast<std::ptrdiff_t>(header), t.end());
 }
 
-/// Behind an IPv6 header: where the transport header begins, hop-by-hop and destination options, routing and fragment headers skipped.
-inline std::size_t skip_extensions(byte_view ip, unsigned& protocol) {
+inline void note_fragment(decoded& d, std::uint32_t units, bool more) {
+    d.fragment_offset = std::size_t{units} * 8;
+    d.more_fragments = more;
+    d.is_fragment = more || units != 0;
+}
+
+/// Behind an IPv6 header: where the transport header begins, hop-by-hop and destination options, routing and fragment headers skipped; of a
+/// fragment, where its content does.
+inline std::size_t skip_extensions(byte_view ip, decoded& d) {
     std::size_t at = 40;
-    while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 60) {
+    unsigned& protocol = d.protocol;
+    while (!d.is_fragment && (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 60)) {
         REQUIRE(at + 8 <= ip.size());
         std::size_t const length = protocol == 44 ? 8 : 8 + std::size_t{ip[at + 1]} * 8;
+        if (protocol == 44) note_fragment(d, get16(ip, at + 2) >> 3, (ip[at + 3] & 1) != 0);
         protocol = ip[at];
         at += length;
     }
@@ -161,7 +172,8 @@ inline decoded decode(byte_view frame, side exit = side::outside, std::uint64_t 
     std::size_t const address = d.version == 4 ? 4 : 16;
     std::size_t const source_at = d.version == 4 ? 12 : 8;
     d.protocol = ip[d.version == 4 ? 9 : 6];
-    std::size_t const header = d.version == 4 ? std::size_t{ip[0]} % 16 * 4 : skip_extensions(ip, d.protocol);
+    if (d.version == 4) note_fragment(d, get16(ip, 6) & 0x1fff, (ip[6] & 0x20) != 0);
+    std::size_t const header = d.version == 4 ? std::size_t{ip[0]} % 16 * 4 : skip_extensions(ip, d);
     d.hop_limit = ip[d.version == 4 ? 8 : 7];
     auto const part = [&ip](std::size_t from, std::size_t n) {
         byte_view const v = ip.subspan(from, n);
@@ -177,7 +189,7 @@ inline decoded decode(byte_view frame, side exit = side::outside, std::uint64_t 
     if (d.protocol == 1) pseudo.clear();
     bool const none = d.protocol == 17 && d.version == 4 && get16(d.transport, 6) == 0;
     d.transport_checksum_good = none || naive_checksum(pseudo + d.transport) == 0;
-    if (d.protocol == 6) read_segment(d);
+    if (d.protocol == 6 && d.fragment_offset == 0) read_segment(d);
     return d;
 }
 
@@ -337,7 +349,10 @@ class timeline {
         return d;
     }
 
-    static bool checksummed(decoded const& d) { return d.protocol == 6 || d.protocol == 17 || d.protocol == 1 || d.protocol == 58; }
+    static bool checksummed(decoded const& d) {
+        if (d.is_fragment) return false;  // it covers the whole datagram
+        return d.protocol == 6 || d.protocol == 17 || d.protocol == 1 || d.protocol == 58;
+    }
 
     /// engine_counters' own promise, after every call.
     void check_counters() {
@@ -359,7 +374,7 @@ class timeline {
 inline engine_config guarded(guard_mode mode = guard_mode::always) {
     engine_config c;
     c.guard.mode = mode;
-    c.limits = {.flows_v4 = 256, .flows_v6 = 256, .handshakes = 64};
+    c.limits = {.flows_v4 = 256, .flows_v6 = 256, .handshakes = 64, .fragment_datagrams = 32, .fragments_waiting = 32};
     c.splice.held_segments = 16;
     c.splice.learned_servers = 16;
     for (std::size_t i = 0; i < c.secret.bytes.size(); ++i) c.secret.bytes[i] = static_cast<std::uint8_t>(17 * i + 3);

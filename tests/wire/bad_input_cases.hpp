@@ -21,6 +21,14 @@
       "ip_extension_truncated", "")                                                                                           \
     X(extension_chain, "6", "more than 8 extension headers", "ip_extension_chain", "ip_extension_chain",                      \
       "ip_extension_chain", "what is not reached is not checked")                                                             \
+    X(fragment_impossible, "46", "fragment of no bytes, no multiple of 8, beyond 64 KiB, or over the TCP flags",              \
+      "fragment_malformed", "fragment_malformed", "fragment_malformed", "RFC 791, RFC 3128")                                  \
+    X(fragment_without_headers, "46", "first fragment without all of its headers", "fragment_tiny", "fragment_tiny",          \
+      "fragment_tiny", "RFC 1858, RFC 7112")                                                                                  \
+    X(fragment_of_end, "46", "SYN or RST in fragments", "fragment_decisive", "fragment_decisive", "fragment_decisive",        \
+      "its checksum cannot be verified, and no stack sends it")                                                               \
+    X(fragment_of_data, "46", "TCP data in fragments", "fragment_decisive", "fragment_decisive", "forward",                   \
+      "the first decides, the others follow it")                                                                              \
     X(no_hops, "46", "TTL or hop limit 0", "ip_hops", "ip_hops", "forward",                                                   \
       "no router sends it; inside a flow its receiver's matter")                                                              \
     X(land, "46", "source address is the destination (land)", "ip_source", "ip_source", "", "")                               \

@@ -2,6 +2,7 @@
 // The packets of bad_input_cases.hpp: each a good one with one thing wrong.
 #pragma once
 
+#include "tests/support/cut_datagram.hpp"
 #include "tests/support/timeline.hpp"
 
 #include <vector>
@@ -139,6 +140,42 @@ inline frames extension_chain(draft const& d) {
     draft chained = d;
     chained.v6.extensions.assign(9, {60, {0, 1, 4, 0, 0, 0, 0}});
     return {chained.tcp_frame()};
+}
+
+inline byte_string piece(draft const& d, std::size_t begin, std::size_t end, bool more) {
+    draft long_one = d;
+    long_one.segment.payload = filled(100);
+    byte_string const frame = long_one.tcp_frame();
+    return ethernet(fragment_of({frame.begin() + static_cast<std::ptrdiff_t>(ip_at), frame.end()}, begin, end, more));
+}
+
+inline frames fragment_impossible(draft const& d) {
+    byte_string beyond = piece(d, 0, 8, false);  // at 65,528
+    if (d.version == 6) {
+        put16(beyond, ip_at + 40 + 2, 0xfff8);
+        return {piece(d, 0, 44, true), piece(d, 8, 48, true), piece(d, 16, 16, false), beyond};
+    }
+    beyond[ip_at + 6] = 0x1f;
+    return {piece(d, 0, 44, true), piece(d, 8, 48, true), piece(d, 16, 16, false), with_ip4_byte(beyond, 7, 0xff)};
+}
+inline frames fragment_without_headers(draft const& d) {
+    draft with_options = d;
+    with_options.segment.options = byte_string(12, 1);
+    return {piece(d, 0, 8, true), piece(d, 0, 16, true), piece(with_options, 0, 24, true)};
+}
+inline frames fragment_of_end(draft const& d) {
+    frames all;
+    for (unsigned const bits : {flags::syn, flags::syn | flags::ack, flags::rst, flags::rst | flags::ack}) {
+        draft ending = d;
+        ending.segment.flags = bits;
+        all.push_back(piece(ending, 0, 48, true));
+    }
+    return all;
+}
+inline frames fragment_of_data(draft const& d) {
+    draft data = d;
+    data.segment.flags = flags::ack;
+    return {piece(data, 0, 48, true)};
 }
 
 inline frames no_hops(draft const& d) {

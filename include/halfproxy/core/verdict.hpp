@@ -36,6 +36,15 @@ enum class verdict : std::uint8_t {
     X(ip_hops, "TTL or hop limit 0 on a flow's first packet")                                            \
     X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
     X(fragment_malformed, "an offset, length or rest of 8 bytes no fragment has, or TCP flags in a later one (RFC 3128)") \
+    X(fragment_tiny, "a first fragment without all of its headers (RFC 1858, RFC 7112)")                 \
+    X(fragment_decisive, "in fragments, unverifiable, and it would open or reset a TCP flow, or is an ICMP error") \
+    X(fragment_of_dropped, "a later fragment of a datagram whose first was dropped")                     \
+    X(fragment_duplicate, "the copy of a fragment that has passed or waits")                             \
+    X(fragment_overlap, "overlaps a fragment of its datagram, or comes after one that did (RFC 5722)")   \
+    X(fragment_end, "beyond its datagram's end, or another end, or comes after one that was")            \
+    X(fragment_limit, "its datagram is cut into too many fragments, or too many come before the first")  \
+    X(fragment_no_room, "comes before its first fragment, and nothing is free to wait in")               \
+    X(fragment_timeout, "waited, and its first fragment did not come in time")                           \
     /* malformed transport */                                                                            \
     X(tcp_header_truncated, "the datagram ends inside the TCP header")                                   \
     X(tcp_data_offset, "TCP data offset under 5 or beyond the segment")                                  \

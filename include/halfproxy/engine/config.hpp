@@ -94,7 +94,11 @@ struct tracking_config {
 };
 
 enum class malformed_policy : std::uint8_t { drop, pass };
-enum class fragment_policy : std::uint8_t { pass, drop };
+enum class fragment_policy : std::uint8_t {
+    reassemble,  ///< virtually: the first fragment decides, the others follow it, wait for it, or are dropped with it
+    pass,        ///< the first is tracked, the others pass unseen (under address translation they are dropped)
+    drop,
+};
 enum class fast_open_policy : std::uint8_t {
     pass,   ///< client and server may use TCP Fast Open through a flow that is not spliced
     strip,  ///< its option is taken out of SYNs and SYN-ACKs, so that no data arrives before the client has proved itself
@@ -102,7 +106,7 @@ enum class fast_open_policy : std::uint8_t {
 
 struct normalize_config {
     malformed_policy malformed = malformed_policy::drop;
-    fragment_policy fragments = fragment_policy::pass;
+    fragment_policy fragments = fragment_policy::reassemble;
     fast_open_policy fast_open = fast_open_policy::pass;
     std::uint16_t mss_floor = 0;       ///< SYNs that announce less are dropped
     std::uint16_t mss_ceiling_v4 = 0xffff;  ///< the MSS of SYNs and SYN-ACKs is lowered to it, both ways
@@ -116,6 +120,10 @@ struct limits_config {
     std::uint32_t flows_v6 = 65'536;
     std::uint32_t handshakes = 16'384;  ///< handshakes with servers in progress at once
     source_limits_config per_source{};
+    // Of each family.
+    std::uint32_t fragment_datagrams = 1'024;  ///< fragmented datagrams in progress
+    std::uint32_t fragments_waiting = 512;     ///< slots for fragments that come before their first
+    std::uint32_t fragment_bytes = 2'048;      ///< of a slot: the longest frame that can wait
 };
 
 struct engine_config {

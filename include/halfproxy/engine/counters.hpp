@@ -36,6 +36,10 @@ struct engine_counters {
     std::uint64_t handshakes_without_timestamps = 0;  ///< the server lacks them though the client was promised them: put in by us
     std::uint64_t resets_sent = 0;           ///< for wrong cookies, and for SYN-ACKs nobody waits for
 
+    std::uint64_t fragments_held = 0;      ///< came before their first, and were kept
+    std::uint64_t fragments_released = 0;  ///< of those: put into the outbox when the first had passed
+    std::array<std::uint64_t, drop_reason_count> fragments_given_up{};  ///< of those: the others that wait no more, by reason
+
     std::uint64_t flows_opened = 0;
     std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are
     std::uint64_t flows_evicted = 0;  ///< of those closed: gave way to a newcomer

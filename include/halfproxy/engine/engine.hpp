@@ -3,7 +3,7 @@
 //
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
 // SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/datagram_path.hpp
-// UDP and ICMP, impl/lifecycle.hpp how flows begin, age and end.
+// UDP and ICMP, impl/fragment_path.hpp fragments, impl/lifecycle.hpp how flows begin, age and end.
 #pragma once
 
 #include <halfproxy/admit/acl.hpp>
@@ -24,6 +24,7 @@
 #include <halfproxy/engine/handshake.hpp>
 #include <halfproxy/engine/policies.hpp>
 #include <halfproxy/track/flow_table.hpp>
+#include <halfproxy/track/fragments.hpp>
 #include <halfproxy/track/tcp_tracker.hpp>
 #include <halfproxy/track/timer_wheel.hpp>
 #include <halfproxy/translate/fast_open.hpp>
@@ -72,6 +73,17 @@ struct flow_store {
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return table.memory_bytes() + sizeof(*this); }
 };
 
+/// What the first fragment of a datagram decided for the others.
+template <class Address>
+struct fragment_fate {
+    Address source{}, destination{};  ///< with which it left
+    flow_key<Address> flow{};         ///< of the flow it belongs to, as it came
+    tcp_segment segment{};            ///< TCP: in the tracker's numbers, without what is in later fragments
+    drop_reason dropped_for = drop_reason::none;
+    bool has_flow = false;
+    bool tells_length = false;  ///< TCP: the tracker is still to hear how long the segment is
+};
+
 /// A half proxy between two ports. All memory is allocated in the constructor. One thread at a time; use one engine per thread.
 template <engine_policies Policies = default_policies>
 class engine {
@@ -102,7 +114,7 @@ class engine {
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + source_limits_.memory_bytes() +
-               guard_.memory_bytes() + held_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + sizeof(*this);
+               guard_.memory_bytes() + held_.memory_bytes() + fragments_v4_.memory_bytes() + fragments_v6_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -116,7 +128,7 @@ class engine {
 
   private:
     /// What a frame turned out to be, which decides its path.
-    enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, tcp, datagram, icmp_error };
+    enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, fragment, tcp, datagram, icmp_error };
 
     struct packet {
         packet_view view;
@@ -124,6 +136,7 @@ class engine {
         flow_handle candidate;
         packet_kind kind;
         drop_reason error;
+        std::uint16_t whole_bytes;  ///< of a first fragment: of its datagram, behind the IP header; 0 when not known yet
     };
 
     struct decision {
@@ -182,6 +195,8 @@ class engine {
     [[nodiscard]] decision tcp_of_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    void note_state(flow<Address>& f, tcp_state before) noexcept;
     template <class Address>
     void tell_own_scales(flow<Address>& f) noexcept;
     [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
@@ -304,6 +319,28 @@ class engine {
     template <class Address>
     [[nodiscard]] decision datagram(packet& p, frame& f, flow_key<Address> const& key, flow_handle found) noexcept;
 
+    // --- impl/fragment_path.hpp -----------------------------------------------------------------------------------------
+    template <class Address>
+    using fragments_of = fragment_table<Address, fragment_fate<Address>>;
+    template <class Address>
+    [[nodiscard]] fragments_of<Address>& fragments() noexcept;
+    [[nodiscard]] static fragment_limits limits_of_fragments(engine_config const& config) noexcept;
+    [[nodiscard]] bool classify_fragment(packet& p) const noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision fragment(packet& p, frame& f, outbox& out) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision first_fragment(packet& p, frame& f, outbox& out, fragment_fate<Address>& fate) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision first_tcp_fragment(packet& p, frame& f, outbox& out, fragment_fate<Address>& fate) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] drop_reason follow(packet_view const& view, frame& f, std::uint32_t number) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] drop_reason tell_length(flow<Address>& f, direction from, fragment_fate<Address>& fate, std::uint16_t whole_bytes) noexcept;
+    void give_up(frame const& fragment, drop_reason reason) noexcept;
+    void begin_fragments(outbox& out) noexcept;
+    void expire_fragments() noexcept;
+    [[nodiscard]] std::optional<stamp_ms> next_fragment_deadline() const noexcept;
+
     // --- impl/icmp_path.hpp ---------------------------------------------------------------------------------------------
     template <class Address>
     [[nodiscard]] decision icmp_error(packet& p, frame& f) noexcept;
@@ -328,7 +365,7 @@ class engine {
     template <class Address>
     [[nodiscard]] std::optional<stamp_ms> on_timer(std::uint32_t number, outbox& out) noexcept;
     template <class Address>
-    void note_forwarded(flow<Address>& f, direction from, packet const& p) noexcept;
+    void note_forwarded(flow<Address>& f, direction from, packet_layout const& l) noexcept;
     template <class Address>
     void half_open_changed(flow<Address> const& f, int by) noexcept;
 
@@ -344,6 +381,8 @@ class engine {
     flow_store<ipv6_bytes> v6_;
     handshake_pool handshakes_;
     frame_pool held_;
+    fragments_of<std::uint32_t> fragments_v4_;
+    fragments_of<ipv6_bytes> fragments_v6_;
     backend_table configured_;
     backend_table learned_;
     std::uint32_t mended_ = 0;  ///< flows of that phase
@@ -376,6 +415,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/connecting.hpp>
 #include <halfproxy/engine/impl/guard_path.hpp>
 #include <halfproxy/engine/impl/datagram_path.hpp>
+#include <halfproxy/engine/impl/fragment_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
 
 #if defined(HALFPROXY_COMPILED)

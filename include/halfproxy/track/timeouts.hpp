@@ -19,18 +19,19 @@ struct flow_timeouts {
     timeout_ms retransmitting;   ///< three identical packets, or window 0; only ever shortens. Senders back off to 120 s between two of them
     timeout_ms datagram_new;     ///< UDP and ICMP queries not answered yet
     timeout_ms datagram_replied;
+    timeout_ms fragment;  ///< a datagram in fragments: until its first one comes, and from there to its last. Receivers give up after 15 s (RFC 791) to 60 s (RFC 8200)
 
     /// A firewall in the path: patient with idle connections (RFC 5382 REQ-5 asks for at least 2 h 4 min).
     [[nodiscard]] static constexpr flow_timeouts firewall() noexcept {
         return {.syn_sent = 120'000, .syn_received = 60'000, .established = 86'400'000, .half_closed = 14'400'000,
                 .last_ack = 30'000, .time_wait = 120'000, .closed = 10'000, .unacknowledged = 300'000,
-                .retransmitting = 300'000, .datagram_new = 30'000, .datagram_replied = 180'000};
+                .retransmitting = 300'000, .datagram_new = 30'000, .datagram_replied = 180'000, .fragment = 30'000};
     }
     /// Before a server farm: many short connections, memory is what counts.
     [[nodiscard]] static constexpr flow_timeouts adc() noexcept {
         return {.syn_sent = 10'000, .syn_received = 10'000, .established = 300'000, .half_closed = 300'000,
                 .last_ack = 10'000, .time_wait = 5'000, .closed = 2'000, .unacknowledged = 60'000,
-                .retransmitting = 150'000, .datagram_new = 10'000, .datagram_replied = 60'000};
+                .retransmitting = 150'000, .datagram_new = 10'000, .datagram_replied = 60'000, .fragment = 15'000};
     }
 };
 

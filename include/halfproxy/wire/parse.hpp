@@ -34,6 +34,7 @@ struct packet_layout {
     std::uint16_t network_offset = 0;     ///< of the IP header; of the link's payload when not IP
     std::uint16_t transport_offset = 0;   ///< of the transport header or the fragment's content
     std::uint16_t payload_offset = 0;     ///< of the transport payload
+    std::uint16_t fragment_content = 0;   ///< IPv6: what follows the fragment header; 0 without one
     std::uint32_t datagram_end = 0;       ///< one past the datagram by its own length; padding lies behind it
     std::array<std::uint16_t, max_vlan_tags> vlan{};  ///< tag control fields, outermost first
 

@@ -45,7 +45,7 @@ template <class Address>
         arm(*flow_of, config_.timeouts.datagram_new);
     }
     if (from == direction::from_server) flow_of->last_seen = stamp_;
-    note_forwarded(*flow_of, from, p);
+    note_forwarded(*flow_of, from, p.view.layout());
     if (flow_of->rewrites != 0) {
         flow_tuple<Address> const to = flow_of->leaving(from);
         nat_rewriter<>::rewrite(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},

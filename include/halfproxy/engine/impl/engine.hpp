@@ -16,6 +16,7 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
       cookies_(config.secret, config.guard.key_rotation), resets_(config.splice.resets_per_second),
       v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
       handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
+      fragments_v4_(limits_of_fragments(config), config.seed), fragments_v6_(limits_of_fragments(config), config.seed),
       configured_(config.splice.backends, config.seed),
       learned_(config.splice.learn ? config.splice.learned_servers : 0, config.splice.learned_age, config.seed),
       exempt_(exempt_sources(config.guard), config.seed), source_limits_(config.limits.per_source, config.seed), random_(config.seed) {
@@ -27,6 +28,7 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
 template <engine_policies Policies>
 void engine<Policies>::process(std::span<frame> burst, time_point now, outbox& out) noexcept {
     begin(now);
+    begin_fragments(out);
     for (; burst.size() > max_burst; burst = burst.subspan(max_burst)) process_piece(burst.first(max_burst), out);
     process_piece(burst, out);
 }
@@ -130,6 +132,14 @@ template <class Address>
         return view.ipv6().source;
 }
 
+template <class Address>
+[[nodiscard]] Address destination_of(packet_view const& view) noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return view.ipv4().destination;
+    else
+        return view.ipv6().destination;
+}
+
 [[nodiscard]] inline ip_address to_address(std::uint32_t address) noexcept { return ip_address::v4(address); }
 [[nodiscard]] inline ip_address to_address(ipv6_bytes const& address) noexcept { return ip_address::v6(address); }
 
@@ -167,37 +177,21 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::header_sum_good(packet const& p, 
     return f.offload.checksum == checksum_state::partial || verify_ipv4_header(p.view) != checksum_verdict::bad;
 }
 
-namespace detail {
-
-/// A datagram ends within 64 KiB, every fragment but the last holds whole units of 8 bytes (RFC 791, RFC 8200 section 4.5), and
-/// one at offset 1 would overwrite the flags of the first one's TCP header (RFC 3128).
-[[nodiscard]] inline bool impossible_fragment(packet_layout const& l) noexcept {
-    std::uint32_t const bytes = l.datagram_end - l.transport_offset;
-    bool const beyond = l.fragment_offset * 8u + bytes > 0xffffu;
-    bool const uneven = l.more_fragments && bytes % 8 != 0;
-    return beyond || uneven || (l.fragment_offset == 1 && l.protocol == ip_protocol::tcp);
-}
-
-}  // namespace detail
-
 /// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
 template <engine_policies Policies>
 void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
     packet_layout const& l = p.view.layout();
     p.kind = packet_kind::foreign;
     p.error = l.error;
-    if (l.error != drop_reason::none) {
+    if (l.error != drop_reason::none && !is_tiny_fragment(p.view)) {
         p.kind = packet_kind::malformed;
     } else if (!p.view.is_ip()) {
         return;
     } else if (l.ip_version == 4 && !header_sum_good(p, f)) {
         p.kind = packet_kind::malformed;
         p.error = drop_reason::ip_checksum;
-    } else if (l.is_fragment() && detail::impossible_fragment(l)) {
-        p.kind = packet_kind::malformed;
-        p.error = drop_reason::fragment_malformed;
-    } else if (l.fragment_offset != 0 || (l.more_fragments && config_.normalize.fragments == fragment_policy::drop)) {
-        p.kind = packet_kind::later_fragment;
+    } else if (l.is_fragment() && classify_fragment(p)) {
+        return;
     } else if (p.view.is_tcp()) {
         p.kind = packet_kind::tcp;
     } else if (p.view.is_udp() || detail::is_query(p.view)) {
@@ -242,6 +236,7 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::ac
             return v4 ? act_on_flow_packet<Checks, std::uint32_t>(i, f, out)
                       : act_on_flow_packet<Checks, ipv6_bytes>(i, f, out);
         case packet_kind::icmp_error: return v4 ? icmp_error<std::uint32_t>(p, f) : icmp_error<ipv6_bytes>(p, f);
+        case packet_kind::fragment: return v4 ? fragment<Checks, std::uint32_t>(p, f, out) : fragment<Checks, ipv6_bytes>(p, f, out);
         case packet_kind::later_fragment: return later_fragment();
         case packet_kind::malformed: return malformed(p.error);
         case packet_kind::foreign: break;
@@ -286,8 +281,8 @@ HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::rare_option
     return t.options.malformed ? malformed(drop_reason::tcp_options) : forwarded;
 }
 
-/// A later fragment carries no ports: without reassembly it can only be let through or not. Under address translation
-/// it would leak an untranslated address.
+/// Where fragments are not to be reassembled: a later one carries no ports and can only be let through or not. Under address translation it
+/// would leak an untranslated address.
 template <engine_policies Policies>
 typename engine<Policies>::decision engine<Policies>::later_fragment() const noexcept {
     constexpr bool translates = !std::is_same_v<decltype(Policies::addresses), keep_addresses>;

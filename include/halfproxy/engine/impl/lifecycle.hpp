@@ -157,8 +157,7 @@ std::optional<stamp_ms> engine<Policies>::on_timer(std::uint32_t number, outbox&
 
 template <engine_policies Policies>
 template <class Address>
-void engine<Policies>::note_forwarded(flow<Address>& f, direction from, packet const& p) noexcept {
-    packet_layout const& l = p.view.layout();
+void engine<Policies>::note_forwarded(flow<Address>& f, direction from, packet_layout const& l) noexcept {
     ++f.packets[index(from)];
     f.bytes[index(from)] += l.datagram_end - l.network_offset;
 }
@@ -175,6 +174,8 @@ void engine<Policies>::half_open_changed(flow<Address> const& f, int by) noexcep
 template <engine_policies Policies>
 void engine<Policies>::advance(time_point now, outbox& out) noexcept {
     begin(now);
+    begin_fragments(out);
+    expire_fragments();
     std::uint32_t const used = v4_.wheel.advance(
         stamp_, timers_per_advance, [&](std::uint32_t number) { return on_timer<std::uint32_t>(number, out); });
     v6_.wheel.advance(stamp_, timers_per_advance - used,
@@ -183,11 +184,10 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
 
 template <engine_policies Policies>
 std::optional<time_point> engine<Policies>::next_deadline() const noexcept {
-    auto const v4 = v4_.wheel.next_deadline();
-    auto const v6 = v6_.wheel.next_deadline();
-    if (!v4 && !v6) return std::nullopt;
-    std::int32_t const ms = std::min(v4 ? *v4 - stamp_ : *v6 - stamp_, v6 ? *v6 - stamp_ : *v4 - stamp_);
-    return now_ + std::chrono::milliseconds(ms);
+    std::optional<std::int32_t> ms;
+    for (auto const& deadline : {v4_.wheel.next_deadline(), v6_.wheel.next_deadline(), next_fragment_deadline()})
+        if (deadline && (!ms || *deadline - stamp_ < *ms)) ms = *deadline - stamp_;
+    return ms ? std::optional(now_ + std::chrono::milliseconds(*ms)) : std::nullopt;
 }
 
 }  // namespace halfproxy

@@ -226,7 +226,7 @@ bool engine<Policies>::translate_held(tcp_packet& t, flow<Address>& f) noexcept 
     if (tcp_tracker<Checks>::update(f.tcp, direction::from_client, segment_of<Checks>(t, f, direction::from_client), Checks(checks_)).outcome ==
         track_outcome::drop)
         return false;
-    note_forwarded(f, direction::from_client, t.p);
+    note_forwarded(f, direction::from_client, t.p.view.layout());
     translate_tcp(t, f, direction::from_client, {});
     return true;
 }
@@ -274,7 +274,8 @@ HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::tcp_of_mend
     }
     std::uint32_t const value = h.cookie_timestamp, echo = h.client_timestamp;  // the flow may be over behind the next line
     decision const d = tcp_of_open_flow<Checks>(t, key, found);
-    if (d.outcome == verdict::forward && !from_client && !bare) insert_timestamps(t.f, t.p.view, value, echo);
+    bool const whole = !t.p.view.layout().is_fragment();  // a longer first fragment would overlap the next
+    if (d.outcome == verdict::forward && !from_client && !bare && whole) insert_timestamps(t.f, t.p.view, value, echo);
     return d;
 }
 

@@ -58,7 +58,7 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::passes_as_predicted(packet const&
     if (!tcp_tracker<Checks>::predict(known.tcp, from, {header.sequence}, seq_num{header.acknowledgment} - shift, l.payload_bytes(), header.window))
         return false;
     known.last_seen = stamp_;
-    note_forwarded(known, from, p);
+    note_forwarded(known, from, p.view.layout());
     if (spliced || known.rewrites != 0) translate_predicted(p, f, known, from, timestamps);
     return true;
 }
@@ -119,7 +119,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
         if (drop_reason const fault = check_decisive(t); fault != drop_reason::none) return drop(fault);
-    if (!detail::carries_data(f.tcp.state) && from == direction::from_client) {
+    if (!detail::carries_data(f.tcp.state) && from == direction::from_client && t.p.kind != packet_kind::fragment) {
         if (auto const client = new_incarnation(t, key, f, segment)) {
             close_flow<Address>(found.number());
             return admit_proven<Checks>(t, key, *client);
@@ -149,16 +149,21 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
         return syn_without_flow<Checks>(t, key);
     }
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
-    if (f.tcp.state != before) {
-        half_open_changed(f, is_half_open(f.tcp.state) - is_half_open(before));
-        if (before == tcp_state::syn_sent && f.tcp.state == tcp_state::established) ++counters_.flows_one_sided;
-        arm(f, timeout_of_flow(f));
-        if (f.is_spliced() && is_half_open(f.tcp.state)) tell_own_scales(f);
-    }
-    note_forwarded(f, from, t.p);
+    note_state(f, before);
+    note_forwarded(f, from, t.p.view.layout());
     bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
     if (!as_is) translate_tcp(t, f, from, granted);
     return forwarded;
+}
+
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::note_state(flow<Address>& f, tcp_state before) noexcept {
+    if (f.tcp.state == before) return;
+    half_open_changed(f, is_half_open(f.tcp.state) - is_half_open(before));
+    if (before == tcp_state::syn_sent && f.tcp.state == tcp_state::established) ++counters_.flows_one_sided;
+    arm(f, timeout_of_flow(f));
+    if (f.is_spliced() && is_half_open(f.tcp.state)) tell_own_scales(f);
 }
 
 /// The server has opened anew on a spliced tuple and the client, which had forgotten, answered: their numbers stay shifted, but each hears the
@@ -206,11 +211,25 @@ HALFPROXY_ALWAYS_INLINE track_result engine<Policies>::track(flow<Address>& f, d
     return result;
 }
 
+namespace detail {
+
+/// Of a segment in fragments: the whole of it when its length is known, otherwise the first part, to which a FIN does not belong.
+HALFPROXY_RARE void know_fragment(tcp_segment& s, tcp_header const& header, std::uint16_t whole_bytes) noexcept {
+    if (whole_bytes != 0)
+        s.payload_bytes = whole_bytes - static_cast<std::uint32_t>(header.header_bytes());
+    else
+        s.flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+}
+
+}  // namespace detail
+
 /// The segment in the numbers the tracker keeps: the server's own.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet const& t, flow<Address> const& f, direction from) const noexcept {
     tcp_segment s = make_tcp_segment<Checks::uses_timestamps>(t.p.view.tcp(), t.options, t.p.view.layout().payload_bytes());
+    if (t.p.kind == packet_kind::fragment) [[unlikely]]
+        detail::know_fragment(s, t.p.view.tcp(), t.p.whole_bytes);
     if (!f.is_spliced() || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
     s.sack_right = s.sack_right - f.shift.sequence;
@@ -235,8 +254,8 @@ template <engine_policies Policies>
 template <class Address>
 void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction from, seq_num granted) noexcept {
     bool const spliced = f.is_spliced();
-    // A fragmented segment's rest passes untracked: from here on the numbers of this flow are not known exactly.
-    if (t.p.view.layout().more_fragments) {
+    // Where the rest of a fragmented segment passes unseen, the numbers of this flow are not known exactly from here on.
+    if (t.p.view.layout().more_fragments && t.p.kind != packet_kind::fragment) {
         f.tcp.marks[0] |= tcp_mark::liberal;
         f.tcp.marks[1] |= tcp_mark::liberal;
     }
@@ -311,7 +330,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
     tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
-    note_forwarded(*f, direction::from_client, t.p);
+    note_forwarded(*f, direction::from_client, t.p.view.layout());
     translate_tcp(t, *f, direction::from_client, {});
     return forwarded;
 }
@@ -336,7 +355,7 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     if (f == nullptr) return drop(drop_reason::table_full);
     tcp_tracker<Checks>::pick_up(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     arm(*f, timeout_of_flow(*f));
-    note_forwarded(*f, direction::from_client, t.p);
+    note_forwarded(*f, direction::from_client, t.p.view.layout());
     translate_tcp(t, *f, direction::from_client, {});
     return forwarded;
 }
@@ -361,7 +380,7 @@ typename engine<Policies>::decision engine<Policies>::answer_without_flow(tcp_pa
     ++counters_.flows_one_sided;
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
-    note_forwarded(*f, direction::from_server, t.p);
+    note_forwarded(*f, direction::from_server, t.p.view.layout());
     return forwarded;
 }
 

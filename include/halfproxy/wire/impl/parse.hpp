@@ -142,6 +142,7 @@ inline bool parse_extensions(parse_cursor& c) noexcept {
             std::uint16_t const field = c.be16(at + 2);
             l.fragment_offset = field >> 3;
             l.more_fragments = (field & 1u) != 0;
+            l.fragment_content = static_cast<std::uint16_t>(at + bytes);
         }
         if (!c.has(at, bytes) || at + bytes > l.datagram_end)
             return c.fail(drop_reason::ip_extension_truncated), false;
