@@ -152,8 +152,11 @@ void describe_timeouts(Visitor& v, flow_timeouts& t) {
     v.timeout("closed", t.closed);
     v.timeout("unacknowledged", t.unacknowledged);
     v.timeout("retransmitting", t.retransmitting);
-    v.timeout("datagram_new", t.datagram_new);
-    v.timeout("datagram_replied", t.datagram_replied);
+    v.timeout("udp_new", t.udp_new);
+    v.timeout("udp_replied", t.udp_replied);
+    v.timeout("icmp", t.icmp);
+    v.timeout("other_new", t.other_new);
+    v.timeout("other_replied", t.other_replied);
     v.timeout("fragment", t.fragment);
 }
 

@@ -230,6 +230,8 @@ TEST_CASE("equal tuples in different VLANs are different flows") {
 TEST_CASE("a UDP flow that is not answered ends soon whatever its sender does, an answered one is kept alive by answers") {
     for (unsigned version : {4u, 6u}) {
         engine_config config = guarded();
+        config.timeouts.udp_new = 30'000;
+        config.timeouts.udp_replied = 180'000;
         line l(config, family(version));
         l.at(0);
         l.sends(side::outside, udp_from(l.ends, true));
@@ -277,14 +279,15 @@ TEST_CASE("UDP without a checksum stays without one (RFC 768)") {
 
 // --- Malformed, fragments, and what is none of ours -------------------------------------------------------------------------------------
 
-TEST_CASE("what is not IP, and IP that is not TCP, UDP or ICMP, passes unchanged and uncounted as flow") {
+TEST_CASE("what is not IP, and what keeps a link alive, passes unchanged and uncounted as flow") {
     line l(guarded());
     byte_string const arp = ethernet(filled(46, 0), {}, 0x0806);
     CHECK(l.sends(side::outside, arp).fate == verdict::forward);
-    ip4 gre;
-    gre.protocol = 47;
+    ip4 ospf;
+    ospf.protocol = 89;
+    ospf.destination = 0xe0000005;
     l.verify_checksums = true;
-    CHECK(l.sends(side::inside, ethernet(encode(gre, filled(40)))).fate == verdict::forward);
+    CHECK(l.sends(side::inside, ethernet(encode(ospf, filled(40)))).fate == verdict::forward);
     ip6 six;
     byte_string const neighbour = icmp_packet(six, 135, 0, filled(16));
     CHECK(l.sends(side::outside, ethernet(neighbour)).fate == verdict::forward);

@@ -387,7 +387,7 @@ TEST_CASE("fragments of what a rule lets through without a flow pass, and so do 
     for (unsigned version : both) {
         engine_config config = unguarded();
         config.rules = {{.action = rule_action::fast, .protocol = std::uint8_t{6}}};
-        config.timeouts.datagram_new = 1'000;
+        config.timeouts.udp_new = 1'000;
         line l(config, family(version));
         segment syn = syn_of({.isn = 5});
         syn.payload = filled(1000);

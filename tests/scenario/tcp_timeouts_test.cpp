@@ -218,27 +218,27 @@ TEST_CASE("datagrams: before an answer nobody prolongs the flow, after it only a
             c.line.at(0);
             say(true);
             for (int i = 1; i < 10; ++i) {
-                c.line.at(p.values.datagram_new / 10 * static_cast<std::uint64_t>(i));
+                c.line.at(p.values.udp_new / 10 * static_cast<std::uint64_t>(i));
                 say(true);
             }
-            c.line.at(p.values.datagram_new - 1);
+            c.line.at(p.values.udp_new - 1);
             CHECK(c.alive());
-            c.line.at(p.values.datagram_new + 130);
+            c.line.at(p.values.udp_new + 130);
             CHECK_FALSE(c.alive());
             say(true);
             for (int i = 0; i < 5; ++i) {  // answers prolong
                 say(false);
-                c.line.after(p.values.datagram_replied / 10 * 9);
+                c.line.after(p.values.udp_replied / 10 * 9);
             }
             say(false);
             std::uint64_t const last_answer = c.line.now_ms();
             for (int i = 1; i < 10; ++i) {  // the asker does not
-                c.line.at(last_answer + p.values.datagram_replied / 10 * static_cast<std::uint64_t>(i));
+                c.line.at(last_answer + p.values.udp_replied / 10 * static_cast<std::uint64_t>(i));
                 say(true);
             }
-            c.line.at(last_answer + p.values.datagram_replied - 1);
+            c.line.at(last_answer + p.values.udp_replied - 1);
             CHECK(c.alive());
-            c.line.at(last_answer + p.values.datagram_replied + 130);
+            c.line.at(last_answer + p.values.udp_replied + 130);
             CHECK_FALSE(c.alive());
             CHECK(c.line.counters().flows_opened == 2);
         }

@@ -144,7 +144,7 @@ inline std::size_t skip_extensions(byte_view ip, decoded& d) {
         protocol = ip[at];
         at += length;
     }
-    REQUIRE(at + 4 <= ip.size());
+    REQUIRE(at <= ip.size());
     return at;
 }
 
@@ -182,8 +182,10 @@ inline decoded decode(byte_view frame, side exit = side::outside, std::uint64_t 
     d.source = part(source_at, address);
     d.destination = part(source_at + address, address);
     d.transport = part(header, total - header);
-    d.source_port = get16(d.transport, 0);
-    d.destination_port = get16(d.transport, 2);
+    if (d.transport.size() >= 4) {
+        d.source_port = get16(d.transport, 0);
+        d.destination_port = get16(d.transport, 2);
+    }
     d.network_checksum_good = d.version == 6 || naive_checksum(ip.first(header)) == 0;
     byte_string pseudo = d.source + d.destination + u32(static_cast<std::uint32_t>(d.transport.size())) + u32(d.protocol);
     if (d.protocol == 1) pseudo.clear();

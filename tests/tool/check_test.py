@@ -70,6 +70,11 @@ check_syn_synchronized = true
 established = "never"
 closed = 1.5
 fragment = 7
+udp_new = 121
+udp_replied = 301
+icmp = 61
+other_new = 122
+other_replied = "never"
 [limits]
 flows_v6 = 0
 source_half_open = 50
@@ -125,7 +130,7 @@ class Check(ToolTest):
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1", 'invalid_ack = "reset"', "resets_per_s = 7", "defer = true", "held_segments = 100", "held_bytes = 1600",
                      "held_per_connection = 2", "learned_servers = 64", "learned_age_s = 1.500", "[[splice.backend]]", 'address = "192.0.2.80"',
                      'address = "2001:db8::80"', "mss = 8960", "window_scale = 9", 'window_scaling = "yes"', 'sack = "no"', 'timestamps = "no"',
-                     'ecn = "yes"', "mss_floor = 400", "mss_ceiling = 1400", "mss6_ceiling = 1380", "window_scaling = true", "fragment = 7", "fragment_datagrams = 33", "fragments_waiting = 17",
+                     'ecn = "yes"', "mss_floor = 400", "mss_ceiling = 1400", "mss6_ceiling = 1380", "window_scaling = true", "fragment = 7", "udp_new = 121", "udp_replied = 301", "icmp = 61", "other_new = 122", 'other_replied = "never"', "fragment_datagrams = 33", "fragments_waiting = 17",
                      "fragment_bytes = 9100", 'fragments = "pass"']:
             self.assertIn(line, lines)
 

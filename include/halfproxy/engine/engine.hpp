@@ -170,6 +170,7 @@ class engine {
     void begin_look_up(std::size_t i, packet& p) noexcept;
     [[nodiscard]] bool header_sum_good(packet const& p, frame const& f) const noexcept;
     void classify(packet& p, frame const& f) const noexcept;
+    [[nodiscard]] static packet_kind kind_of_whole(packet_view const& view) noexcept;
     void look_up(std::size_t count) noexcept;
     template <tcp_checks Checks>
     void act_on_all(std::span<frame> burst, outbox& out) noexcept;

@@ -17,21 +17,29 @@ struct flow_timeouts {
     timeout_ms closed;           ///< after a RST
     timeout_ms unacknowledged;   ///< data outstanding beyond the window; only ever shortens
     timeout_ms retransmitting;   ///< three identical packets, or window 0; only ever shortens. Senders back off to 120 s between two of them
-    timeout_ms datagram_new;     ///< UDP and ICMP queries not answered yet
-    timeout_ms datagram_replied;
+    // Flows without states of their own: from the first packet until one of the other side, and between two of those.
+    timeout_ms udp_new;
+    timeout_ms udp_replied;
+    timeout_ms icmp;           ///< queries, answered or not
+    timeout_ms other_new;      ///< every other IP protocol: GRE, ESP, SCTP and so on, by addresses
+    timeout_ms other_replied;
     timeout_ms fragment;  ///< a datagram in fragments: until its first one comes, and from there to its last. Receivers give up after 15 s (RFC 791) to 60 s (RFC 8200)
 
-    /// A firewall in the path: patient with idle connections (RFC 5382 REQ-5 asks for at least 2 h 4 min).
+    /// A firewall in the path: patient with idle connections. RFC 5382 REQ-5 asks for at least 2 h 4 min of an established one, RFC 4787 REQ-5
+    /// and RFC 6092 section 3.2 for 2 min of UDP and other protocols (5 min recommended), RFC 5508 REQ-2 for 60 s of ICMP queries.
     [[nodiscard]] static constexpr flow_timeouts firewall() noexcept {
         return {.syn_sent = 120'000, .syn_received = 60'000, .established = 86'400'000, .half_closed = 14'400'000,
                 .last_ack = 30'000, .time_wait = 120'000, .closed = 10'000, .unacknowledged = 300'000,
-                .retransmitting = 300'000, .datagram_new = 30'000, .datagram_replied = 180'000, .fragment = 30'000};
+                .retransmitting = 300'000, .udp_new = 120'000, .udp_replied = 300'000, .icmp = 60'000, .other_new = 120'000,
+                .other_replied = 600'000, .fragment = 30'000};
     }
-    /// Before a server farm: many short connections, memory is what counts.
+    /// Before a server farm: many short connections, memory is what counts. Below what the RFCs ask of a NAT: its servers have well-known ports, for
+    /// which RFC 4787 REQ-5a allows it.
     [[nodiscard]] static constexpr flow_timeouts adc() noexcept {
         return {.syn_sent = 10'000, .syn_received = 10'000, .established = 300'000, .half_closed = 300'000,
                 .last_ack = 10'000, .time_wait = 5'000, .closed = 2'000, .unacknowledged = 60'000,
-                .retransmitting = 150'000, .datagram_new = 10'000, .datagram_replied = 60'000, .fragment = 15'000};
+                .retransmitting = 150'000, .udp_new = 10'000, .udp_replied = 60'000, .icmp = 10'000, .other_new = 30'000,
+                .other_replied = 300'000, .fragment = 15'000};
     }
 };
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// UDP and ICMP queries as flows, and ICMP errors that belong to one.
+// UDP, ICMP queries and every other IP protocol as flows. Those without ports are told apart by their addresses.
+//
+// What keeps a link and its routers alive passes without a flow, and without rules, as through any bridge: all that is no IP (ARP, spanning tree),
+// IGMP, MLD, neighbour and router discovery, and what protocols other than TCP, UDP and ICMP queries send to a group: OSPF, VRRP, PIM, EIGRP.
 #pragma once
 
 #include <halfproxy/engine/engine.hpp>
@@ -15,7 +18,31 @@ namespace detail {
     return view.layout().ip_version == 6 ? type == 129 : type == 0 || type == 14 || type == 16 || type == 18;
 }
 
+/// ICMP by which hosts and routers of one link find each other (RFC 1256; RFC 4443 section 2.1, RFC 4861, 3971, 3122, 3810, 4286).
+[[nodiscard]] inline bool is_link_icmp(packet_view const& view) noexcept {
+    std::uint8_t const type = view.icmp().type;
+    if (view.layout().ip_version == 4) return type == 9 || type == 10;
+    return (type >= 130 && type <= 136) || (type >= 141 && type <= 143) || type == 148 || type == 149 || (type >= 151 && type <= 153);
+}
+
+/// Of a packet that is neither TCP, UDP nor an ICMP query or error.
+[[nodiscard]] inline bool keeps_link_alive(packet_view const& view) noexcept {
+    constexpr std::uint8_t igmp = 2;
+    bool const v4 = view.layout().ip_version == 4;
+    if (v4 ? is_group(view.ipv4().destination) : is_group(view.ipv6().destination)) return true;
+    return view.is_icmp() ? is_link_icmp(view) : v4 && view.layout().protocol == igmp;
+}
+
 }  // namespace detail
+
+/// Of an IP packet, or the first fragment of one. What is foreign a bridge passes.
+template <engine_policies Policies>
+typename engine<Policies>::packet_kind engine<Policies>::kind_of_whole(packet_view const& view) noexcept {
+    if (view.is_tcp()) return packet_kind::tcp;
+    if (view.is_udp() || detail::is_query(view)) return packet_kind::datagram;
+    if (view.is_icmp() && detail::is_icmp_error(view.layout().ip_version, view.icmp().type)) return packet_kind::icmp_error;
+    return detail::keeps_link_alive(view) ? packet_kind::foreign : packet_kind::datagram;
+}
 
 /// Only the answering side keeps an answered flow alive: a spoofed sender could otherwise hold it for ever. Mappings of a NAT must also be
 /// refreshed from inside (RFC 4787 REQ-6); there are none with timers of their own yet.
@@ -42,7 +69,9 @@ template <class Address>
         if (!within_source_limits(key)) return drop(drop_reason::source_limit);
         flow_of = open_flow(key, f.arrival, false);
         if (flow_of == nullptr) return drop(drop_reason::table_full);
-        arm(*flow_of, config_.timeouts.datagram_new);
+        bool const never_replied = false;
+        timeout_ms const first = detail::timeout_of_datagrams(key.protocol, never_replied, config_.timeouts);
+        arm(*flow_of, std::min(first, detail::timeout_of_datagrams(key.protocol, !never_replied, config_.timeouts)));
     }
     if (from == direction::from_server) flow_of->last_seen = stamp_;
     note_forwarded(*flow_of, from, p.view.layout());

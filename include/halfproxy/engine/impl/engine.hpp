@@ -91,7 +91,7 @@ namespace detail {
 
 [[nodiscard]] inline bool is_query(packet_view const& view) noexcept { return view.is_icmp() && is_icmp_query(view); }
 
-/// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both.
+/// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both. Others have none.
 HALFPROXY_ALWAYS_INLINE void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
     std::uint8_t const* const transport = view.bytes().data() + view.layout().transport_offset;
     std::uint8_t const protocol = view.layout().protocol;
@@ -99,7 +99,7 @@ HALFPROXY_ALWAYS_INLINE void read_ports(packet_view const& view, std::uint16_t& 
         source = header_at<big16>(transport);
         destination = header_at<big16>(transport + 2);
     } else {
-        source = destination = header_at<big16>(transport + 4);
+        source = destination = is_query(view) ? std::uint16_t{header_at<big16>(transport + 4)} : std::uint16_t{0};
     }
 }
 
@@ -177,7 +177,6 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::header_sum_good(packet const& p, 
     return f.offload.checksum == checksum_state::partial || verify_ipv4_header(p.view) != checksum_verdict::bad;
 }
 
-/// Everything that is not TCP, UDP or ICMP over IP is foreign: a bridge passes it, ARP and neighbour discovery included.
 template <engine_policies Policies>
 void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
     packet_layout const& l = p.view.layout();
@@ -192,12 +191,8 @@ void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
         p.error = drop_reason::ip_checksum;
     } else if (l.is_fragment() && classify_fragment(p)) {
         return;
-    } else if (p.view.is_tcp()) {
-        p.kind = packet_kind::tcp;
-    } else if (p.view.is_udp() || detail::is_query(p.view)) {
-        p.kind = packet_kind::datagram;
-    } else if (p.view.is_icmp() && detail::is_icmp_error(l.ip_version, p.view.icmp().type)) {
-        p.kind = packet_kind::icmp_error;
+    } else {
+        p.kind = kind_of_whole(p.view);
     }
 }
 

@@ -84,16 +84,17 @@ template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::first_fragment(packet& p, frame& f, outbox& out, fragment_fate<Address>& fate) noexcept {
     decision d = forwarded;
-    if (p.error != drop_reason::none) {
-        d = malformed(p.error);
-    } else if (p.view.is_tcp()) {
-        d = first_tcp_fragment<Checks, Address>(p, f, out, fate);
-    } else if (p.view.is_udp() || detail::is_query(p.view)) {
-        fate.flow = detail::key_of<Address>(p.view, p.view.layout().vlan_id());
-        fate.has_flow = true;
-        d = datagram(p, f, fate.flow, store<Address>().table.find(fate.flow));
-    } else if (p.view.is_icmp() && detail::is_icmp_error(p.view.layout().ip_version, p.view.icmp().type)) {
-        d = drop(drop_reason::fragment_decisive);
+    packet_kind const kind = p.error != drop_reason::none ? packet_kind::malformed : kind_of_whole(p.view);
+    switch (kind) {
+        case packet_kind::malformed: d = malformed(p.error); break;
+        case packet_kind::tcp: d = first_tcp_fragment<Checks, Address>(p, f, out, fate); break;
+        case packet_kind::icmp_error: d = drop(drop_reason::fragment_decisive); break;
+        case packet_kind::datagram:
+            fate.flow = detail::key_of<Address>(p.view, p.view.layout().vlan_id());
+            fate.has_flow = true;
+            d = datagram(p, f, fate.flow, store<Address>().table.find(fate.flow));
+            break;
+        default: break;
     }
     if (d.outcome != verdict::forward) fate.dropped_for = d.outcome == verdict::drop ? d.reason : drop_reason::fragment_decisive;
     fate.source = detail::source_of<Address>(p.view);

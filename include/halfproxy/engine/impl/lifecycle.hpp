@@ -30,6 +30,15 @@ template <class Address>
     return f.packets[index(direction::from_server)] == 0 ? dispensability::unreplied_datagram : dispensability::none;
 }
 
+[[nodiscard]] inline timeout_ms timeout_of_datagrams(std::uint8_t protocol, bool replied, flow_timeouts const& t) noexcept {
+    switch (protocol) {
+        case ip_protocol::udp: return replied ? t.udp_replied : t.udp_new;
+        case ip_protocol::icmp:
+        case ip_protocol::icmpv6: return t.icmp;
+        default: return replied ? t.other_replied : t.other_new;
+    }
+}
+
 }  // namespace detail
 
 template <engine_policies Policies>
@@ -135,8 +144,7 @@ timeout_ms engine<Policies>::timeout_of_flow(flow<Address> const& f) const noexc
     if (f.protocol == ip_protocol::tcp)
         timeout = timeout_of(f.tcp, config_.timeouts);
     else
-        timeout = f.packets[index(direction::from_server)] != 0 ? config_.timeouts.datagram_replied
-                                                                : config_.timeouts.datagram_new;
+        timeout = detail::timeout_of_datagrams(f.protocol, f.packets[index(direction::from_server)] != 0, config_.timeouts);
     return std::min(timeout, detail::farthest_deadline);
 }
 
