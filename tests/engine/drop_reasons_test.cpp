@@ -200,6 +200,7 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::icmp_unrelated] = [] {
         return alone(ethernet(icmp_packet(ip4{}, 3, 4, tcp_datagram({}, false, {.seq = 5, .flags = flags::ack}))));
     };
+    s[drop_reason::icmp_denied] = [] { return alone(ethernet(icmp_packet(ip4{}, 5, 1, tcp_datagram({}, false, {.seq = 5, .flags = flags::ack})))); };
     s[drop_reason::frame_room] = [] {
         line l(guarded());
         return l.sends(side::outside, framed({}, tcp_datagram({}, true, {.seq = 5, .flags = flags::syn})), {}, 0).reason;

@@ -57,7 +57,13 @@
     X(icmp_sum_wrong, "46", "ICMP checksum wrong", "l4_checksum", "l4_checksum", "", "opens no flow, relates to none")        \
     X(udp_to_port_0, "46", "UDP to port 0", "udp_port_zero", "udp_port_zero", "", "reserved")                                 \
     X(udp_from_port_0, "46", "UDP from port 0", "forward", "forward", "", "wants no answer (RFC 768)")                        \
-    X(icmp_header_cut, "46", "ends inside the ICMP header", "icmp_truncated", "icmp_truncated", "icmp_truncated", "")
+    X(icmp_header_cut, "46", "ends inside the ICMP header", "icmp_truncated", "icmp_truncated", "icmp_truncated", "")    \
+    X(icmp_obsolete, "46", "ICMP redirect or source quench", "icmp_denied", "icmp_denied", "icmp_denied",                     \
+      "of a link's own routers, or obsolete (RFC 6633)")                                                                      \
+    X(icmp_about_error, "46", "ICMP error about an ICMP error", "icmp_denied", "icmp_denied", "icmp_denied",                  \
+      "RFC 1122 section 3.2.2")                                                                                               \
+    X(icmp_quote_short, "46", "ICMP error that quotes less than 8 bytes of TCP", "icmp_unrelated", "icmp_unrelated",          \
+      "icmp_unrelated", "nor one whose quoted number is not in flight")
 
 /// Flag bytes by their SYN, FIN, RST and ACK bits, as alternatives; PSH, URG, ECE and CWR may stand beside them. All 256 are fed. The rest
 /// as above.

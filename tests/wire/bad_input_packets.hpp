@@ -304,6 +304,31 @@ inline frames icmp_sum_wrong(draft const& d) {
         ethernet(d.version == 4 ? icmp_packet(d.v4, 8, 0, filled(8)) : icmp_packet(d.v6, 128, 0, filled(8)));
     return {with_wrong_sum(echo, d.transport_at() + 2)};
 }
+inline byte_string icmp_about(draft const& d, unsigned type4, unsigned type6, byte_string const& quoted) {
+    return ethernet(d.version == 4 ? icmp_packet(d.v4, type4, 0, quoted) : icmp_packet(d.v6, type6, 0, quoted));
+}
+
+/// A packet of the other end, which the client's errors would be about.
+inline byte_string answer_datagram(draft const& d) {
+    byte_string const frame = d.from(d.v4.destination, d.v6.destination).to(d.v4.source, d.v6.source).udp_frame(80, 40000);
+    return {frame.begin() + static_cast<std::ptrdiff_t>(ip_at), frame.end()};
+}
+inline frames icmp_obsolete(draft const& d) {
+    frames all{icmp_about(d, 5, 137, answer_datagram(d))};
+    if (d.version == 4) all.push_back(icmp_about(d, 4, 0, answer_datagram(d)));
+    return all;
+}
+inline frames icmp_about_error(draft const& d) {
+    draft const back = d.from(d.v4.destination, d.v6.destination).to(d.v4.source, d.v6.source);
+    byte_string const error = icmp_about(back, 3, 1, answer_datagram(back));
+    return {icmp_about(d, 3, 1, {error.begin() + static_cast<std::ptrdiff_t>(ip_at), error.end()})};
+}
+inline frames icmp_quote_short(draft const& d) {
+    draft back = d.from(d.v4.destination, d.v6.destination).to(d.v4.source, d.v6.source);
+    std::swap(back.segment.source_port, back.segment.destination_port);
+    byte_string const frame = back.tcp_frame();
+    return {icmp_about(d, 3, 1, {frame.begin() + static_cast<std::ptrdiff_t>(ip_at), frame.begin() + static_cast<std::ptrdiff_t>(d.transport_at() + 7)})};
+}
 inline frames udp_to_port_0(draft const& d) { return {d.udp_frame(40000, 0)}; }
 inline frames udp_from_port_0(draft const& d) { return {d.udp_frame(0, 80)}; }
 

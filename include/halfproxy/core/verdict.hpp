@@ -80,6 +80,7 @@ enum class verdict : std::uint8_t {
     X(syn_ack_mismatch, "a SYN-ACK that does not acknowledge the SYN")                                   \
     X(timestamp_old, "a timestamp older than one that was echoed (PAWS, RFC 7323 section 5; strict)")    \
     X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
+    X(icmp_denied, "an ICMP message nobody may send or should act on: redirect, source quench, an error about an error") \
     X(frame_room, "the buffer has no room for the packet's new form")                                    \
     X(outbox_full, "no room for a packet the engine must send")
 

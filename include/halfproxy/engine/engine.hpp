@@ -345,6 +345,12 @@ class engine {
     // --- impl/icmp_path.hpp ---------------------------------------------------------------------------------------------
     template <class Address>
     [[nodiscard]] decision icmp_error(packet& p, frame& f) noexcept;
+    template <class Address>
+    [[nodiscard]] decision icmp_error_about_fragment(packet& p, frame& f, packet_view const& quoted) noexcept;
+    template <class Address>
+    [[nodiscard]] drop_reason relate(packet const& p, frame const& f, packet_view const& quoted, flow_handle found) noexcept;
+    template <class Address>
+    void translate_error(packet const& p, frame& f, packet_view const& quoted, flow_handle found) noexcept;
 
     // --- impl/lifecycle.hpp ---------------------------------------------------------------------------------------------
     template <class Address>

@@ -20,7 +20,7 @@ struct quote_changes {
     std::uint32_t acknowledgment = 0;
 };
 
-/// Rewrites `quoted` (from parse_quoted(error), with has_transport) in place, its own checksums as far as they were quoted, and notes for the
+/// Rewrites `quoted` (from parse_quoted(error), with has_transport, or of a protocol without ports) in place, its own checksums as far as they were quoted, and notes for the
 /// outer ICMP checksum all that changed. Fields beyond the quote's end are left alone.
 template <class Address>
 void rewrite_quote(packet_view const& error, packet_view const& quoted, quote_changes<Address> const& to,

@@ -40,7 +40,7 @@ template <engine_policies Policies>
 typename engine<Policies>::packet_kind engine<Policies>::kind_of_whole(packet_view const& view) noexcept {
     if (view.is_tcp()) return packet_kind::tcp;
     if (view.is_udp() || detail::is_query(view)) return packet_kind::datagram;
-    if (view.is_icmp() && detail::is_icmp_error(view.layout().ip_version, view.icmp().type)) return packet_kind::icmp_error;
+    if (view.is_icmp() && (detail::is_icmp_error(view.layout().ip_version, view.icmp().type) || detail::is_redirect(view))) return packet_kind::icmp_error;
     return detail::keeps_link_alive(view) ? packet_kind::foreign : packet_kind::datagram;
 }
 

@@ -91,6 +91,10 @@ namespace detail {
 
 [[nodiscard]] inline bool is_query(packet_view const& view) noexcept { return view.is_icmp() && is_icmp_query(view); }
 
+[[nodiscard]] inline bool is_redirect(packet_view const& view) noexcept {
+    return view.icmp().type == (view.layout().ip_version == 4 ? 5 : 137);
+}
+
 /// Where a flow's packets carry ports: TCP and UDP begin with them; an ICMP query's identifier stands for both. Others have none.
 HALFPROXY_ALWAYS_INLINE void read_ports(packet_view const& view, std::uint16_t& source, std::uint16_t& destination) noexcept {
     std::uint8_t const* const transport = view.bytes().data() + view.layout().transport_offset;

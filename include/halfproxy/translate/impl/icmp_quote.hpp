@@ -29,13 +29,13 @@ inline void replace_quoted_addresses(packet_view const& quoted, nat_endpoints<ip
     replace_ipv6(quoted.ipv6().destination, to.destination, delta);
 }
 
-/// Ports or query identifier: always quoted (RFC 792 asks for 8 bytes).
+/// Ports or query identifier: always quoted (RFC 792 asks for 8 bytes). Other protocols have none.
 inline void replace_quoted_ports(std::uint8_t* transport, std::uint8_t protocol, std::uint16_t source,
                                  std::uint16_t destination, checksum_delta& delta) noexcept {
     if (protocol == ip_protocol::tcp || protocol == ip_protocol::udp) {
         replace16(header_at<big16>(transport), source, delta);
         replace16(header_at<big16>(transport + 2), destination, delta);
-    } else {
+    } else if (protocol == ip_protocol::icmp || protocol == ip_protocol::icmpv6) {
         replace16(header_at<big16>(transport + 4), source, delta);
     }
 }
@@ -72,7 +72,7 @@ void rewrite_quote(packet_view const& error, packet_view const& quoted, quote_ch
     if (l.ip_version == 4) detail::update_quoted_checksum(quoted.ipv4().checksum, addresses, outer.transport);
 
     checksum_delta fields;
-    detail::replace_quoted_ports(transport, l.protocol, to.endpoints.source_port, to.endpoints.destination_port, fields);
+    if (l.has_transport) detail::replace_quoted_ports(transport, l.protocol, to.endpoints.source_port, to.endpoints.destination_port, fields);
     if (l.protocol == ip_protocol::tcp) {
         detail::add_to_quoted(transport + offsetof(tcp_header, sequence), to.sequence, fields);
         if (available >= 12) detail::add_to_quoted(transport + offsetof(tcp_header, acknowledgment), to.acknowledgment, fields);
@@ -80,7 +80,7 @@ void rewrite_quote(packet_view const& error, packet_view const& quoted, quote_ch
     outer.transport.add(fields);
 
     std::size_t const at = detail::checksum_offset_of(l.protocol);
-    if (available < at + 2) return;
+    if (at == 0 || available < at + 2) return;
     auto& checksum = header_at<big16>(transport + at);
     bool const none = l.protocol == ip_protocol::udp && checksum == 0;
     if (l.protocol != ip_protocol::icmp) fields.add(addresses);
