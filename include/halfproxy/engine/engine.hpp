@@ -127,8 +127,8 @@ class engine {
     [[nodiscard]] Policies& policies() noexcept { return policies_; }
 
   private:
-    /// What a frame turned out to be, which decides its path.
-    enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, fragment, tcp, datagram, icmp_error };
+    /// What a frame turned out to be, which decides its path. Those that are looked up in a flow table come last.
+    enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, fragment, icmp_error, tcp, datagram };
 
     struct packet {
         packet_view view;

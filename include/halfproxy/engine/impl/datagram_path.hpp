@@ -69,9 +69,9 @@ template <class Address>
         if (!within_source_limits(key)) return drop(drop_reason::source_limit);
         flow_of = open_flow(key, f.arrival, false);
         if (flow_of == nullptr) return drop(drop_reason::table_full);
-        bool const never_replied = false;
-        timeout_ms const first = detail::timeout_of_datagrams(key.protocol, never_replied, config_.timeouts);
-        arm(*flow_of, std::min(first, detail::timeout_of_datagrams(key.protocol, !never_replied, config_.timeouts)));
+        // The wheel is to ask in time for the shorter of the two.
+        timeout_ms const unanswered = detail::timeout_of_datagrams(key.protocol, false, config_.timeouts);
+        arm(*flow_of, std::min(unanswered, detail::timeout_of_datagrams(key.protocol, true, config_.timeouts)));
     }
     if (from == direction::from_server) flow_of->last_seen = stamp_;
     note_forwarded(*flow_of, from, p.view.layout());

@@ -207,7 +207,7 @@ void engine<Policies>::look_up(std::size_t count) noexcept {
     v6_.generation_at_look_up = v6_.table.generation();
     for (std::size_t i = 0; i < count; ++i) {
         packet& p = packets_[i];
-        if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) continue;
+        if (p.kind < packet_kind::tcp) continue;
         if (p.view.layout().ip_version == 4) {
             p.candidate = v4_.table.candidate(p.hash);
             v4_.table.prefetch_record(p.candidate);
@@ -229,18 +229,15 @@ template <tcp_checks Checks>
 HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::act(std::size_t i, frame& f, outbox& out) noexcept {
     packet& p = packets_[i];
     bool const v4 = p.view.layout().ip_version == 4;
+    if (p.kind >= packet_kind::tcp) [[likely]]
+        return v4 ? act_on_flow_packet<Checks, std::uint32_t>(i, f, out) : act_on_flow_packet<Checks, ipv6_bytes>(i, f, out);
     switch (p.kind) {
-        case packet_kind::tcp:
-        case packet_kind::datagram:
-            return v4 ? act_on_flow_packet<Checks, std::uint32_t>(i, f, out)
-                      : act_on_flow_packet<Checks, ipv6_bytes>(i, f, out);
         case packet_kind::icmp_error: return v4 ? icmp_error<std::uint32_t>(p, f) : icmp_error<ipv6_bytes>(p, f);
         case packet_kind::fragment: return v4 ? fragment<Checks, std::uint32_t>(p, f, out) : fragment<Checks, ipv6_bytes>(p, f, out);
         case packet_kind::later_fragment: return later_fragment();
         case packet_kind::malformed: return malformed(p.error);
-        case packet_kind::foreign: break;
+        default: return forwarded;
     }
-    return forwarded;
 }
 
 /// The candidate was read before this burst's earlier packets acted: it is confirmed against the table as it is now.
