@@ -130,11 +130,3 @@ TEST_CASE("where asymmetric paths are allowed, acknowledgments that go on show t
         CHECK(timeout_of(t.c, times) == times.established);
     });
 }
-
-TEST_CASE("F42 a RST ends what was met in the middle, wherever it stands") {
-    everywhere([](auto t) {
-        tcp_tracker<loose_checks>::pick_up(t.c, t.make(true, ACK, 5000, 9000, 100, 500));
-        CHECK(t.server(RST, 77, 0) == accepted);
-        CHECK(t.c.state == tcp_state::closed);
-    });
-}

@@ -309,7 +309,7 @@ TEST_CASE("F17 in SYN-SENT only a RST that acknowledges the SYN closes (RFC 9293
     });
 }
 
-TEST_CASE("a RST lost behind the tracker is drawn again: segments of a closed connection pass") {
+TEST_CASE("a RST lost behind the tracker is drawn again: what its receiver sends on passes") {
     everywhere([](auto t) {
         t.establish();
         CHECK(t.client(RST | ACK, 1, 1) == accepted);
@@ -419,6 +419,19 @@ TEST_CASE("F36 the right edge of a SACK block counts for the upper bound, when S
         t.establish();
         t.server(ACK, 1, 1, 1000);
         CHECK(t.client_sacks(1, 1001, 9001) == accepted);  // not permitted: not looked at
+    });
+}
+
+TEST_CASE("F36 an end may send SACK blocks when its peer permitted them, whether it did itself or not (RFC 2018 section 3)") {
+    everywhere([](auto t) {
+        t.establish(65535, 65535, {.sack = false}, {.sack = true});
+        t.server(ACK, 1, 1, 1000);
+        CHECK(t.client_sacks(1, 1001, 1002) == dropped(drop_reason::ack_above_sent));
+    });
+    everywhere([](auto t) {
+        t.establish(65535, 65535, {.sack = true}, {.sack = false});
+        t.server(ACK, 1, 1, 1000);
+        CHECK(t.client_sacks(1, 1001, 1002) == accepted);  // means nothing to the server
     });
 }
 

@@ -82,7 +82,8 @@ struct tcp_connection {
     std::array<std::uint8_t, 2> marks{};  ///< of tcp_mark
     tcp_state state = tcp_state::syn_sent;
     std::uint8_t last = 0;  ///< of last_segment
-    // The last segment that counted: to tell retransmissions, the end of a just-seen segment, and a SYN that was let through.
+    // The last segment that counted: to tell retransmissions, the end of a just-seen segment, and a SYN that was let through. While a side is
+    // marked overshot, last_end is where what it sent beyond the window ends.
     seq_num last_end{};
     std::uint16_t last_window = 0;
     std::array<std::uint8_t, 2> scale{};  ///< window scale each side applies to the windows it announces

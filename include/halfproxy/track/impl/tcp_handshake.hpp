@@ -8,6 +8,7 @@ namespace halfproxy::detail {
 
 /// A SYN was let through on a live connection: keep what a SYN-ACK to it would need.
 inline void remember_syn(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    for (direction const d : {direction::from_client, direction::from_server}) unmark(c, d, tcp_mark::overshot);
     note_last(c, from, s, s.end(), false);
     c.last |= last_segment::syn | (s.window_scale & last_segment::scale_mask);
     if (s.has_window_scale) c.last |= last_segment::syn_scaled;
@@ -106,15 +107,15 @@ template <class Checks>
 [[nodiscard]] HALFPROXY_RARE track_result track_syn_ack(tcp_connection& c, direction from, tcp_segment const& s,
                                                         Checks const& checks) noexcept {
     tcp_side const& opener = c.side[index(reverse(from))];
+    if (never_answered(c) && from == direction::from_client) return refuse(checks.has(tcp_check::state), drop_reason::tcp_state);
     switch (c.state) {
         case tcp_state::syn_sent:
-            if (from == direction::from_client) return refuse(checks.has(tcp_check::state), drop_reason::tcp_state);
             if ((s.ack.before(opener.max_end) || s.ack.after(opener.end)) && checks.has(tcp_check::syn_ack))
                 return dropped(drop_reason::syn_ack_mismatch);
             start_side(c, from, s);
             return answer_syn(c, from, s);
         case tcp_state::simultaneous:
-            if (s.ack != opener.end) return refuse(checks.has(tcp_check::syn_ack), drop_reason::syn_ack_mismatch);
+            if (s.ack != opener.end || s.seq + 1 != opener.max_ack) return refuse(checks.has(tcp_check::syn_ack), drop_reason::syn_ack_mismatch);
             return answer_syn(c, from, s);
         default:
             if (answers_new_syn(c, from, s.ack)) {
@@ -122,7 +123,7 @@ template <class Checks>
                 return answer_syn(c, from, s);
             }
             if (s.ack.after(opener.end)) return refuse(checks.has(tcp_check::ack_above), drop_reason::ack_above_sent);
-            if (c.state == tcp_state::syn_received && s.ack == opener.end && !marked(c, from, tcp_mark::acknowledged))
+            if (c.state == tcp_state::syn_received && s.ack == opener.end && s.seq + 1 == opener.max_ack && !marked(c, from, tcp_mark::acknowledged))
                 return answer_both_syns(c, from, s);
             return passed;  // a retransmission; its receiver answers
     }

@@ -35,6 +35,9 @@ inline void unmark(tcp_connection& c, direction side, std::uint8_t what) noexcep
     c.marks[index(side)] &= static_cast<std::uint8_t>(~what);
 }
 
+/// No SYN or SYN-ACK has answered the client's SYN, or a RST did: of the server nothing is known.
+[[nodiscard]] inline bool never_answered(tcp_connection const& c) noexcept { return c.side[index(direction::from_server)].max_window == 0; }
+
 /// A side's numbers from its SYN or SYN-ACK. Windows in SYNs are never scaled (RFC 7323 section 2.2).
 inline void start_side(tcp_connection& c, direction from, tcp_segment const& syn) noexcept {
     tcp_side& s = c.side[index(from)];
@@ -81,6 +84,7 @@ inline void note_ack(tcp_connection& c, direction from, seq_num ack) noexcept {
 }
 
 inline void note_last(tcp_connection& c, direction from, tcp_segment const& s, seq_num end, bool repeated) noexcept {
+    if (either_marked(c, tcp_mark::overshot)) return;  // its place is taken
     std::uint8_t const before = c.last & last_segment::repeats_mask;
     std::uint8_t const more = before == last_segment::repeats_mask ? before : static_cast<std::uint8_t>(before + 1);
     c.last = sender_bit(from) | (repeated ? more : std::uint8_t{0});

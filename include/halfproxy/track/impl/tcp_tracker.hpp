@@ -71,26 +71,49 @@ struct window_position {
     bool ack_above_lower; // IV
 };
 
+/// How far this side's data may be acknowledged: as far as it was sent, beyond the window too.
+[[nodiscard]] inline seq_num highest_acknowledgeable(tcp_connection const& c, direction sender) noexcept {
+    seq_num const end = c.side[index(sender)].end;
+    return marked(c, sender, tcp_mark::overshot) ? later(end, c.last_end) : end;
+}
+
 [[nodiscard]] inline window_position locate(tcp_connection const& c, direction from, tcp_segment const& s, segment_reach const& to) noexcept {
     tcp_side const& sender = c.side[index(from)];
     tcp_side const& receiver = c.side[index(reverse(from))];
     std::uint32_t const slack = std::max(ack_slack, sender.max_window);
     return {s.seq.at_or_before(sender.max_end), to.end.at_or_after(sender.end - receiver.max_window),
-            to.sack.at_or_before(receiver.end), to.sack.at_or_after(receiver.end - slack)};
+            to.sack.at_or_before(highest_acknowledgeable(c, reverse(from))), to.sack.at_or_after(receiver.end - slack)};
 }
 
-/// Data that begins beyond the window by at most one more: senders do it when a window shrinks on the way.
+/// Data that begins beyond the window by at most one more: senders do it when a window shrinks on the way. Anybody may forge it, who knows the
+/// numbers roughly: so it moves none of them; what its receiver acknowledges of it does.
 [[nodiscard]] inline bool overshoots_a_little(tcp_connection const& c, direction from, tcp_segment const& s, window_position const& at) noexcept {
     auto const beyond = static_cast<std::uint32_t>(s.end() - c.side[index(from)].max_end);
-    return at.above_lower && at.ack_above_lower && beyond + 1 <= c.side[index(reverse(from))].max_window;
+    return !at.below_upper && at.above_lower && at.ack_above_lower && beyond + 1 <= c.side[index(reverse(from))].max_window;
 }
 
-/// Lets it through and expects its ACK.
-inline track_result follow_overshoot(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
-    tcp_side& sender = c.side[index(from)];
-    sender.end = later(sender.end, s.end());
+/// Remembers how far it reached in place of the last segment: of one side at a time.
+inline void note_overshoot(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    c.last_end = marked(c, from, tcp_mark::overshot) ? later(c.last_end, s.end()) : s.end();
+    c.last = sender_bit(from);
     mark(c, from, tcp_mark::overshot);
-    return passed;
+    unmark(c, reverse(from), tcp_mark::overshot);
+}
+
+/// It is acknowledged, or within the window by now.
+inline void forget_overshoot(tcp_connection& c) noexcept {
+    for (direction const d : {direction::from_client, direction::from_server})
+        if (c.side[index(d)].end.at_or_after(c.last_end)) unmark(c, d, tcp_mark::overshot);
+}
+
+/// What forbids a segment at this place. Only late ones, which lie below the bounds, and a little overshoot may be allowed.
+template <class Checks>
+[[nodiscard]] drop_reason refusal_at(window_position const& at, bool overshoots, Checks const& checks) noexcept {
+    if (!at.ack_below_upper && checks.has(tcp_check::ack_above)) return drop_reason::ack_above_sent;
+    if (!at.below_upper && checks.has(overshoots ? tcp_check::overshoot : tcp_check::seq_above)) return drop_reason::seq_above_window;
+    if (!at.above_lower && checks.has(tcp_check::seq_below)) return drop_reason::seq_below_window;
+    if (!at.ack_above_lower && checks.has(tcp_check::ack_below)) return drop_reason::ack_too_old;
+    return drop_reason::none;
 }
 
 /// A side whose numbers are not known well shows them by what it sends and by what is acknowledged of it, and they are known once its peer
@@ -112,33 +135,42 @@ inline void learn_numbers(tcp_connection& c, direction from, tcp_segment const& 
 
 /// The other direction takes another path: nothing is known of its windows but that there is none larger than the largest.
 template <class Checks>
+[[nodiscard]] drop_reason refusal_one_sided(tcp_connection const& c, direction from, segment_reach const& to, Checks const& checks) noexcept {
+    bool const near = within_largest_window(to.end, c.side[index(from)].end);
+    bool const ack_near = within_largest_window(to.sack, c.side[index(reverse(from))].end);
+    if (!near && checks.has(tcp_check::seq_above)) return drop_reason::seq_above_window;
+    return !ack_near && checks.has(tcp_check::ack_above) ? drop_reason::ack_above_sent : drop_reason::none;
+}
+
+template <class Checks>
 [[nodiscard]] track_result follow_one_side(tcp_connection& c, direction from, segment_reach const& to, Checks const& checks) noexcept {
+    if (drop_reason const refusal = refusal_one_sided(c, from, to, checks); refusal != drop_reason::none) return dropped(refusal);
     tcp_side& sender = c.side[index(from)];
     tcp_side& receiver = c.side[index(reverse(from))];
-    if (!within_largest_window(to.end, sender.end) && checks.has(tcp_check::seq_above)) return dropped(drop_reason::seq_above_window);
-    if (!within_largest_window(to.sack, receiver.end) && checks.has(tcp_check::ack_above)) return dropped(drop_reason::ack_above_sent);
     receiver.end = later(receiver.end, to.sack);
     sender.max_end = later(sender.max_end, to.end);
     return accepted;
 }
 
-/// A segment beyond one of the bounds, or of a connection whose bounds are not known.
+/// Data at the window's edge itself touches it, but none of it lies within.
+template <class Checks>
+[[nodiscard]] window_position locate_strictly(tcp_connection const& c, direction from, tcp_segment const& s, segment_reach const& to,
+                                              Checks const& checks) noexcept {
+    window_position at = locate(c, from, s, to);
+    if (s.payload_bytes != 0 && s.seq == c.side[index(from)].max_end && checks.has(tcp_check::overshoot)) at.below_upper = false;
+    return at;
+}
+
+/// A segment beyond one of the bounds.
 template <class Checks>
 [[nodiscard]] track_result judge(tcp_connection& c, direction from, tcp_segment const& s, segment_reach const& to, window_position const& at,
                                  Checks const& checks) noexcept {
     if (is_one_sided(c)) return follow_one_side(c, from, to, checks);
-    if (!at.ack_below_upper) {
-        if (checks.has(tcp_check::ack_above)) return dropped(drop_reason::ack_above_sent);
-        c.side[index(reverse(from))].end = to.sack;
-    }
-    if (!at.below_upper) {
-        bool const little = overshoots_a_little(c, from, s, at);
-        if (checks.has(little ? tcp_check::overshoot : tcp_check::seq_above)) return dropped(drop_reason::seq_above_window);
-        if (little) return follow_overshoot(c, from, s);
-    }
-    if (!at.above_lower) return refuse(checks.has(tcp_check::seq_below), drop_reason::seq_below_window);
-    if (!at.ack_above_lower) return refuse(checks.has(tcp_check::ack_below), drop_reason::ack_too_old);
-    return accepted;
+    bool const overshoots = overshoots_a_little(c, from, s, at);
+    if (drop_reason const refusal = refusal_at(at, overshoots, checks); refusal != drop_reason::none) return dropped(refusal);
+    if (!at.ack_below_upper) c.side[index(reverse(from))].end = to.sack;
+    if (overshoots && s.length() != 0) note_overshoot(c, from, s);
+    return overshoots || !at.above_lower || !at.ack_above_lower ? passed : accepted;
 }
 
 template <class Checks>
@@ -152,24 +184,49 @@ template <class Checks>
         learn_numbers(c, from, s, to);
         return accepted;
     }
-    window_position at = locate(c, from, s, to);
-    // Data at the edge itself touches the window, but none of it lies within.
-    if (s.payload_bytes != 0 && s.seq == c.side[index(from)].max_end && checks.has(tcp_check::overshoot)) at.below_upper = false;
+    window_position const at = locate_strictly(c, from, s, to, checks);
     if (at.below_upper && at.above_lower && at.ack_below_upper && at.ack_above_lower) return accepted;
     return judge(c, from, s, to, at, checks);
+}
+
+/// What counts for nothing passes where it would count: no further off than that.
+template <class Checks>
+[[nodiscard]] HALFPROXY_RARE track_result pass_within_bounds(tcp_connection const& c, direction from, tcp_segment const& s, segment_reach const& to,
+                                                             Checks const& checks) noexcept {
+    window_position const at = locate_strictly(c, from, s, to, checks);
+    drop_reason const refusal = refusal_at(at, overshoots_a_little(c, from, s, at), checks);
+    return refusal == drop_reason::none ? passed : dropped(refusal);
+}
+
+/// After a RST, which proves nothing more to either side. Who sent it has forgotten the connection and sends no more than RSTs for what it still gets
+/// (RFC 9293 section 3.10.7.1), though what it sent before may come late; its peer may not have heard it, goes on within its window, and so draws it
+/// again.
+template <class Checks>
+[[nodiscard]] HALFPROXY_RARE track_result track_closed(tcp_connection const& c, direction from, tcp_segment const& s, segment_reach const& to,
+                                                       Checks const& checks) noexcept {
+    if (never_answered(c)) return refuse((from == direction::from_client || s.has(tcp_flag::fin)) && checks.has(tcp_check::state), drop_reason::tcp_state);
+    if (either_marked(c, tcp_mark::liberal)) return passed;
+    bool const has_reset = (c.last & last_segment::from_server) == sender_bit(from);
+    if (has_reset && to.end.after(c.side[index(from)].end) && checks.has(tcp_check::state)) return dropped(drop_reason::tcp_state);
+    if (!is_one_sided(c)) return pass_within_bounds(c, from, s, to, checks);
+    drop_reason const refusal = refusal_one_sided(c, from, to, checks);
+    return refusal == drop_reason::none ? passed : dropped(refusal);
 }
 
 /// Moves both sides' numbers on by an acceptable segment.
 inline void advance(tcp_connection& c, direction from, tcp_segment const& s, segment_reach const& to) noexcept {
     tcp_side& sender = c.side[index(from)];
     tcp_side& receiver = c.side[index(reverse(from))];
-    std::uint32_t const window = to.window + static_cast<std::uint32_t>(to.sack - s.ack);
+    seq_num const limit = later(receiver.max_end, s.ack);  // beyond it a SACK block is no measure of a window: it would grow with each
+    std::uint32_t const window = to.window + static_cast<std::uint32_t>((to.sack.after(limit) ? limit : to.sack) - s.ack);
     sender.max_window = std::max(sender.max_window, at_least_one(window));
     sender.end = later(sender.end, to.end);
-    if (to.end.after(sender.max_end)) receiver.max_window += static_cast<std::uint32_t>(to.end - sender.max_end);
+    // Not by how far it lies beyond: then copies of one segment would widen the window without end.
+    if (to.end.after(sender.max_end)) receiver.max_window = std::max(receiver.max_window, static_cast<std::uint32_t>(to.end - receiver.max_ack));
+    receiver.end = later(receiver.end, to.sack);  // of what lay beyond the window
     grant(receiver, s.ack, to.window);
     note_ack(c, from, s.ack);
-    if (s.ack == receiver.end) unmark(c, reverse(from), tcp_mark::overshot);
+    if (either_marked(c, tcp_mark::overshot)) forget_overshoot(c);
 }
 
 [[nodiscard]] inline bool fin_acknowledged(tcp_connection const& c, direction side) noexcept {
@@ -181,7 +238,7 @@ inline void advance_state(tcp_connection& c, direction from, tcp_segment const& 
     if (s.has(tcp_flag::fin) && s.end() == c.side[index(from)].end) mark(c, from, tcp_mark::fin);  // below, it is an old one
     bool const both_acknowledged = (c.marks[0] & c.marks[1] & tcp_mark::acknowledged) != 0;
     if (c.state == tcp_state::syn_received && (both_acknowledged || is_one_sided(c))) c.state = tcp_state::established;
-    if (!either_marked(c, tcp_mark::fin)) return;
+    if (!either_marked(c, tcp_mark::fin) || c.state == tcp_state::time_wait) return;  // it is over: nothing new can come
     if (fin_acknowledged(c, direction::from_client) && fin_acknowledged(c, direction::from_server))
         c.state = tcp_state::time_wait;
     else
@@ -198,14 +255,14 @@ template <class Checks>
 [[nodiscard]] track_result track_segment(tcp_connection& c, direction from, tcp_segment const& s, Checks const& checks) noexcept {
     track_result result = accepted;
     if (c.state < tcp_state::syn_received && !track_early_ack(c, from, s, checks, result)) return result;
-    if (c.state == tcp_state::closed) return passed;  // a RST lost behind us is only repeated when its receiver sends on
-    if (acknowledges_no_syn(c, from, s)) return passed;
     if constexpr (Checks::uses_timestamps)
         if (is_outdated(c, from, s) && checks.has(tcp_check::timestamps)) return dropped(drop_reason::timestamp_old);
     std::uint32_t const window = std::uint32_t{s.window} << c.scale[index(from)];
-    if (!marked(c, from, tcp_mark::seen)) meet_side(c, from, s, window);
-    bool const sacks = s.has_sack && marked(c, from, tcp_mark::sack_permitted) && s.sack_right.after(s.ack);
+    bool const sacks = s.has_sack && marked(c, reverse(from), tcp_mark::sack_permitted) && s.sack_right.after(s.ack);
     segment_reach const to{s.end(), sacks ? s.sack_right : s.ack, window};
+    if (c.state == tcp_state::closed) return track_closed(c, from, s, to, checks);
+    if (acknowledges_no_syn(c, from, s)) return pass_within_bounds(c, from, s, to, checks);
+    if (!marked(c, from, tcp_mark::seen)) meet_side(c, from, s, window);
     result = check_window(c, from, s, to, checks);
     if (result.outcome != track_outcome::accept) return result;
     bool const repeated = repeats_last(c, from, s, to.end);
