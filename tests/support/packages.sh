@@ -8,7 +8,7 @@ packages_build=(g++ make cmake ninja-build pkg-config libboost-dev libfmt-dev li
 # Unit tests, checks and consumer tests.
 packages_test=(doctest-dev librapidcheck-dev libbenchmark-dev universal-ctags python3)
 # Traffic through namespaces.
-packages_live=(iproute2 iputils-ping util-linux procps curl nginx-light ethtool iperf3 python3)
+packages_live=(iproute2 iputils-ping util-linux procps curl nginx-light ethtool iperf3 nftables python3)
 # Benchmarks, and what ours is measured beside.
 packages_bench=(libbenchmark-dev libabsl-dev robin-map-dev libtins-dev wrk iperf3 nginx-light libnginx-mod-stream haproxy nftables
     conntrack)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Our engine beside the kernel: tests/support/track_packets, packet by packet."""
+import collections
+import struct
+import subprocess
+
+LETTERS = "oi"
+Side = collections.namedtuple("Side", "end max_end max_window max_ack marks")
+Flow = collections.namedtuple("Flow", "state opener sides")
+Verdict = collections.namedtuple("Verdict", "passes reason flow")
+
+FIN_SENT, OVERSHOT, LIBERAL = 0x08, 0x20, 0x40  # of tcp_mark
+
+
+def parse_flow(words):
+    if not words:
+        return None
+    numbers = [int(word) for word in words[2:]]
+    return Flow(words[0], LETTERS.index(words[1]), (Side(*numbers[:5]), Side(*numbers[5:])))
+
+
+class Tracker:
+    def __init__(self, program, arguments):
+        self.process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def forget(self):
+        self.process.stdin.write(b"n")
+
+    def decides(self, end, packet):
+        self.process.stdin.write(LETTERS[end].encode() + struct.pack("!H", len(packet)) + packet)
+        self.process.stdin.flush()
+        line = self.process.stdout.readline().decode().split()
+        if not line:
+            raise OSError(f"track_packets ended with {self.process.wait()}")
+        return Verdict(line[0] == "forward", line[1], parse_flow(line[2:]))
+
+    def end(self):
+        self.process.stdin.close()
+        return self.process.wait()
