@@ -83,7 +83,7 @@ void describe_guard(Visitor& v, tool_config& config) {
     v.seconds("unanswered_s", guard.unanswered, 0, 3'600);
     v.seconds("min_active_s", guard.min_active, 0, 86'400);
     v.seconds("grace_s", guard.grace, 0, 86'400);
-    v.seconds("rotate_s", guard.key_rotation, 1, 3'600);
+    v.seconds("rotate_s", guard.key_rotation, 1, longest_key_rotation / 1'000);
     v.secret(config);
     v.prefixes("allow", guard.allow);
     v.seconds("exempt_s", guard.exempt, guard.exempt_time(), 0, 86'400);

@@ -69,6 +69,36 @@ void add_secrets(tool_config& config) {
     std::memcpy(&config.engine.seed, seed.data(), seed.size());
 }
 
+/// Cookies count their keys by the wall clock, which other machines share. That it is set while we run is noticed within a second.
+class wall_clock_follower {
+  public:
+    wall_clock_follower(boost::asio::io_context& context, half_proxy& engine, std::chrono::nanoseconds told)
+        : engine_(engine), timer_(context), told_(told) {}
+
+    void start() {
+        timer_.expires_after(std::chrono::seconds{1});
+        timer_.async_wait([this](boost::system::error_code const& error) {
+            if (error) return;
+            look();
+            start();
+        });
+    }
+    void stop() { timer_.cancel(); }
+
+  private:
+    void look() {
+        constexpr std::chrono::milliseconds reading_error{20};
+        std::chrono::nanoseconds const offset = wall_clock_offset();
+        if (std::chrono::abs(offset - told_) <= reading_error || !engine_.set_common_clock(offset, steady_now{}())) return;
+        fmt::print(stderr, "the wall clock was set by {:+.3f} s\n", std::chrono::duration<double>(offset - told_).count());
+        told_ = offset;
+    }
+
+    half_proxy& engine_;
+    boost::asio::steady_timer timer_;
+    std::chrono::nanoseconds told_;
+};
+
 port open_port(std::string const& interface, io_settings const& io) {
     try {
         return port({.interface = interface,
@@ -90,13 +120,15 @@ struct bridge {
           engine(std::make_unique<half_proxy>(config.engine)),
           worker(context, outside, inside, *engine,
                  {.spin = std::chrono::microseconds{config.io.spin_us},
-                  .drain = std::chrono::milliseconds{config.io.drain_ms}}) {}
+                  .drain = std::chrono::milliseconds{config.io.drain_ms}}),
+          clock(context, *engine, config.engine.common_clock) {}
 
     boost::asio::io_context context{1};
     port outside;
     port inside;
     std::unique_ptr<half_proxy> engine;
     halfproxy::worker<port, half_proxy> worker;
+    wall_clock_follower clock;
 };
 
 /// Until a signal comes or the time is over; a second signal cuts the drain short.
@@ -116,9 +148,11 @@ void run_to_the_end(bridge& b, std::optional<std::chrono::duration<double>> dura
             if (!error) b.worker.stop();
         });
     }
+    b.clock.start();
     b.worker.start([&] {
         signals.cancel();
         timer.cancel();
+        b.clock.stop();
     });
     fmt::print("ready\n");
     std::fflush(stdout);
@@ -148,6 +182,7 @@ int run_inline(inline_options const& options) {
     tool_config config = effective_config(options);
     require_possible(config.io);
     add_secrets(config);
+    config.engine.common_clock = wall_clock_offset();
     report_file file(options.report);
     bridge b(config);
     config.engine.secret = {};  // the engine has its copy

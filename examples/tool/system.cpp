@@ -40,6 +40,21 @@ void fill_random(std::span<std::uint8_t> out) {
     }
 }
 
+/// Of three attempts the one least disturbed: the wall clock is read between two readings of the other.
+std::chrono::nanoseconds wall_clock_offset() noexcept {
+    using std::chrono::nanoseconds;
+    nanoseconds best{}, narrowest = nanoseconds::max();
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        nanoseconds const before = std::chrono::steady_clock::now().time_since_epoch();
+        nanoseconds const wall = std::chrono::system_clock::now().time_since_epoch();
+        nanoseconds const gap = std::chrono::steady_clock::now().time_since_epoch() - before;
+        if (gap >= narrowest) continue;
+        narrowest = gap;
+        best = wall - before;
+    }
+    return best;
+}
+
 std::size_t resident_bytes() {
     std::ifstream statm("/proc/self/statm");
     std::size_t total_pages = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// What the tool asks of Linux: random bytes, its own memory, and to need no privilege any more.
+// What the tool asks of Linux: random bytes, its clocks, its own memory, and to need no privilege any more.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -10,6 +11,10 @@ namespace halfproxy::tool {
 
 /// Fills `out` from the kernel's random source; throws run_error when there is none.
 void fill_random(std::span<std::uint8_t> out);
+
+/// What to add to the steady clock to get the wall clock (CLOCK_REALTIME, since 1970). Changes when the wall clock is set, not when NTP corrects its
+/// speed, for that corrects both.
+[[nodiscard]] std::chrono::nanoseconds wall_clock_offset() noexcept;
 
 /// Memory of this process that is in RAM now; 0 when /proc cannot be read.
 [[nodiscard]] std::size_t resident_bytes();

@@ -123,14 +123,17 @@ TEST_CASE("every symbol decodes to something that encodes to it again, with the 
             }
 }
 
-TEST_CASE("F11 a cookie lives at least one and at most two rotations") {
-    for (std::int64_t made : {0, 1, 15'000, 29'999, 30'000, 44'444}) {
+TEST_CASE("F11 a cookie lives at least seven eighths of a rotation and at most two") {
+    for (std::int64_t made : {0, 1, 3'749, 3'750, 15'000, 29'999, 30'000, 33'750, 44'444}) {
+        CAPTURE(made);
         syn_cookie<> cookies(secret(), rotation);
         cookie const c = cookies.make(subject(false), {.mss = 1460}, false, at(made));
-        std::int64_t const end_of_life = (made / rotation + 2) * rotation;
-        for (std::int64_t now : {made, made + rotation, end_of_life - 1})
+        std::int64_t const epoch = (made + rotation - rotation / 8) / rotation - 1;  // a new key is not used for making at once
+        std::int64_t const end_of_life = (epoch + 2) * rotation;
+        for (std::int64_t now : {made, made + rotation * 7 / 8 - 1, end_of_life - 1})
             CHECK(cookies.check(subject(false), echo_of(c, false), false, at(now)).has_value());
-        CHECK(end_of_life - made >= rotation);
+        CHECK(end_of_life - made >= rotation * 7 / 8);
+        CHECK(end_of_life - made <= rotation * 2);
         for (std::int64_t now : {end_of_life, end_of_life + rotation, end_of_life + 100 * rotation})
             CHECK_FALSE(cookies.check(subject(false), echo_of(c, false), false, at(now)).has_value());
     }
@@ -139,9 +142,9 @@ TEST_CASE("F11 a cookie lives at least one and at most two rotations") {
 TEST_CASE("F4 the same SYN gets the same cookie within an epoch and another in the next") {
     syn_cookie<> cookies(secret(), rotation);
     cookie_options const offer{.mss = 1460, .sack_permitted = true, .has_timestamps = true};
-    cookie const first = cookies.make(subject(false), offer, false, at(30'000));
-    cookie const again = cookies.make(subject(false), offer, false, at(59'999));
-    cookie const later = cookies.make(subject(false), offer, false, at(60'000));
+    cookie const first = cookies.make(subject(false), offer, false, at(33'750));
+    cookie const again = cookies.make(subject(false), offer, false, at(63'749));
+    cookie const later = cookies.make(subject(false), offer, false, at(63'750));
     CHECK(first.isn == again.isn);
     CHECK(first.timestamp_value == again.timestamp_value);
     CHECK(first.isn != later.isn);
@@ -236,11 +239,96 @@ TEST_CASE("F13 the client's ISN is told from a first ACK and from a probe one be
         }
 }
 
-TEST_CASE("nodes with the same secret and clock accept each other's cookies") {
-    syn_cookie<> one(secret(), rotation), two(secret(), rotation);
-    cookie const c = one.make(subject(true), {.mss = 1440}, true, at(29'999));
-    CHECK(two.check(subject(true), echo_of(c, false), true, at(30'001)).has_value());
-    CHECK(one.make(subject(true), {.mss = 1440}, true, at(40'000)).isn == two.make(subject(true), {.mss = 1440}, true, at(50'000)).isn);
+namespace {
+
+/// One machine of a cluster: its packets' clock began at some time of its own, and its wall clock goes wrong by so much.
+struct node {
+    std::int64_t booted_ms;
+    std::int64_t wrong_by_ms = 0;
+    syn_cookie<> cookies{secret(), rotation, std::chrono::milliseconds(booted_ms + wrong_by_ms)};
+
+    cookie make(std::int64_t wall_ms, std::uint32_t isn = 1000) { return cookies.make(subject(false, isn), {.mss = 1460}, false, at(wall_ms - booted_ms)); }
+    bool accepts(cookie const& c, std::int64_t wall_ms, std::uint32_t isn = 1000) {
+        return cookies.check(subject(false, isn), echo_of(c, false), false, at(wall_ms - booted_ms)).has_value();
+    }
+};
+
+constexpr std::int64_t today = 1'750'000'000'123;  // ms since 1970, within an epoch
+
+}  // namespace
+
+TEST_CASE("nodes with one secret that were started at different times accept each other's cookies by the wall clock they share") {
+    node one{today - 86'400'000}, two{today - 4'711};
+    for (std::int64_t t = today; t < today + 3 * rotation; t += 777) {
+        CHECK(two.accepts(one.make(t), t + 200));
+        CHECK(one.accepts(two.make(t), t + 200));
+        CHECK(one.make(t).isn == two.make(t).isn);
+    }
+    syn_cookie<> own_time(secret(), rotation);  // the same secret, and epochs counted from its own start
+    CHECK_FALSE(own_time.check(subject(false), echo_of(one.make(today), false), false, at(4'711)).has_value());
+}
+
+TEST_CASE("a node's clock may be ahead by an eighth of a rotation, and behind by what its cookies have left") {
+    for (std::int64_t const wrong : {3'700, -10'000}) {
+        node right{today - 500'000}, other{today - 1'000'000, wrong};
+        for (std::int64_t t = today; t < today + 2 * rotation; t += 333) {
+            CHECK(right.accepts(other.make(t), t + 200));
+            CHECK(right.accepts(other.make(t), t + rotation * 7 / 8 + std::min<std::int64_t>(wrong, 0) - 1));
+        }
+    }
+}
+
+TEST_CASE("a clock too far ahead makes cookies nobody else takes yet, and takes none that are as old as it is ahead") {
+    node right{today - 500'000}, ahead{today - 1'000'000, 2 * rotation};
+    for (std::int64_t t = today; t < today + 2 * rotation; t += 333) CHECK_FALSE(right.accepts(ahead.make(t), t));
+    for (std::int64_t t = today; t < today + 2 * rotation; t += 333) CHECK_FALSE(ahead.accepts(right.make(t), t));
+}
+
+TEST_CASE("setting the common clock breaks no cookie that is out, and after four rotations the node is one with the others") {
+    for (std::int64_t const step : {1, 4'000, 29'999, 30'000, 45'678, 3'600'000, -1, -17'000, -60'001, -86'400'000})
+        for (std::int64_t const when : {today, today + 9'000, today + 22'222}) {
+            CAPTURE(step);
+            CAPTURE(when);
+            node right{today - 500'000}, wrong{today - 1'000'000, -step};
+            std::vector<std::pair<std::int64_t, cookie>> out;
+            bool told = false;
+            for (std::int64_t t = when - 40'000; t < when + 5 * rotation; t += 250) {
+                if (t >= when && !told) told = wrong.cookies.set_common_clock(std::chrono::milliseconds(wrong.booted_ms), at(t - wrong.booted_ms));
+                out.emplace_back(t, wrong.make(t));
+                for (auto const& [made, c] : out)
+                    if (t - made < rotation * 7 / 8) REQUIRE(wrong.accepts(c, t));
+                if (t < when + 4 * rotation) continue;
+                REQUIRE(right.accepts(wrong.make(t), t + 100));
+                REQUIRE(wrong.accepts(right.make(t), t + 100));
+            }
+            CHECK(told);
+            for (auto const& [made, c] : out)
+                if (made < when - 5'000) CHECK_FALSE(wrong.accepts(c, when + 5 * rotation));
+        }
+}
+
+TEST_CASE("a clock that is set again and again delays the next key by three rotations at most") {
+    node it{today - 1'000'000};
+    cookie const first = it.make(today);
+    std::int64_t refused = 0;
+    for (std::int64_t t = today; t < today + 4 * rotation; t += 100) {
+        refused += it.cookies.set_common_clock(std::chrono::milliseconds(it.booted_ms + t % 50'000), at(t - it.booted_ms)) ? 0 : 1;
+        if (t > today + 3 * rotation) CHECK(it.make(t).isn != first.isn);
+    }
+    CHECK(refused > 0);
+    CHECK_FALSE(it.accepts(first, today + 5 * rotation));
+}
+
+TEST_CASE("no time and no setting of the clock is too far for the keys") {
+    for (std::int64_t const now : {INT64_MIN, INT64_MIN + 1, std::int64_t{-1}, std::int64_t{0}, INT64_MAX - 1, INT64_MAX})
+        for (std::int64_t const offset : {INT64_MIN, std::int64_t{-1}, std::int64_t{0}, INT64_MAX}) {
+            syn_cookie<> cookies(secret(), rotation, packet_clock::duration(offset));
+            time_point const t{packet_clock::duration(now)};
+            cookie const c = cookies.make(subject(false), {.mss = 1460}, false, t);
+            CHECK(cookies.check(subject(false), echo_of(c, false), false, t).has_value());
+            CHECK(cookies.set_common_clock(packet_clock::duration(offset / 2), t));
+            CHECK(cookies.check(subject(false), echo_of(c, false), false, t).has_value());
+        }
 }
 
 TEST_CASE("a clock that jumps forth and back finds the cookie of its time again") {
@@ -261,11 +349,17 @@ TEST_CASE("before time 0 the secret counts as well") {
     }
 }
 
-TEST_CASE("a rotation of 0 is taken as 1 ms") {
-    syn_cookie<> cookies(secret(), 0);
-    cookie const c = cookies.make(subject(false), {.mss = 1460}, false, at(10));
-    CHECK(cookies.check(subject(false), echo_of(c, false), false, at(11)).has_value());
-    CHECK_FALSE(cookies.check(subject(false), echo_of(c, false), false, at(12)).has_value());
+TEST_CASE("a rotation of 0 is taken as 1 ms, and one above 60 s as 60 s") {
+    syn_cookie<> shortest(secret(), 0);
+    cookie c = shortest.make(subject(false), {.mss = 1460}, false, time_point(std::chrono::microseconds(10'500)));
+    CHECK(shortest.check(subject(false), echo_of(c, false), false, at(11)).has_value());
+    CHECK_FALSE(shortest.check(subject(false), echo_of(c, false), false, at(12)).has_value());
+    for (timeout_ms const too_long : {60'001u, 3'600'000u, never}) {
+        syn_cookie<> longest(secret(), too_long);
+        c = longest.make(subject(false), {.mss = 1460}, false, at(10'000));
+        CHECK(longest.check(subject(false), echo_of(c, false), false, at(119'999)).has_value());
+        CHECK_FALSE(longest.check(subject(false), echo_of(c, false), false, at(120'000)).has_value());
+    }
 }
 
 namespace {

@@ -93,7 +93,7 @@ struct guard_config {
     timeout_ms grace = 30'000;               ///< after that, cookies are honoured so long
     timeout_ms unanswered = 5'000;           ///< a challenge without answer counts as half open about so long
     rate_smoothing smoothing{};              ///< of SYN rates
-    timeout_ms key_rotation = 30'000;        ///< a cookie lives one to two rotations
+    timeout_ms key_rotation = 30'000;        ///< a cookie lives up to two rotations; at most longest_key_rotation (see syn_cookie.hpp)
     std::vector<ip_prefix> allow{};          ///< clients that are never challenged, nor dropped early
     std::optional<timeout_ms> exempt{};      ///< a client that proved itself is not challenged again so long; unset: see exempt_time()
     std::uint32_t exempt_sources = 16'384;   ///< room for so many of them

@@ -80,6 +80,9 @@ concept keyed_hash = std::same_as<typename Hash::key_type, std::array<std::uint6
     { hash(key, words, tail, 2u) } noexcept -> std::same_as<std::uint64_t>;
 };
 
+/// RFC 4987 section 3.6: a secret that is in use for long can be guessed, or its cookies be collected.
+inline constexpr timeout_ms longest_key_rotation = 60'000;
+
 /// How options become the low bits of the ISN. Exemplar and default: dense_cookie_layout. `kept` takes away what no symbol holds: it must
 /// not be promised. `encode`, of kept options, rounds the MSS down to one of its values, and a window scale down where the bits do
 /// not hold all; it may keep the parity of the client's ISN too. Every value under 2^option_bits decodes.
@@ -130,18 +133,28 @@ struct cookie_echo {
     std::optional<std::uint32_t> timestamp_echo; ///< TSecr, when the ACK carries timestamps
 };
 
-/// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. A cookie lives for one to two rotations. Nodes that
-/// share the secret and a common clock accept each other's cookies: an epoch's key is derived from the secret and the epoch's number. Work: one hash to make, one to check.
+/// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. Work: one hash to make, one to check.
+///
+/// An epoch's key is derived from the secret and the epoch's number, counted from time 0 of a clock that all nodes share: they accept each other's
+/// cookies. `common_clock` says what to add to packet time to get that clock (nanoseconds since 1970, say). A new key is accepted at once and used for
+/// making after an eighth of a rotation only: so far ahead of others a node's clock may be, and behind by what their cookies still have to live.
+/// A cookie lives for at least seven eighths of a rotation and at most two.
 template <keyed_hash KeyedHash = siphash_2_4, cookie_layout Layout = dense_cookie_layout>
 class syn_cookie {
   public:
     using layout = Layout;
     static constexpr unsigned mac_bits = 32 - Layout::option_bits - 1;
     static constexpr unsigned live_keys = 2;
+    static constexpr int making_lag = 8;  ///< a key is used for making after so great a part of a rotation
     static_assert(mac_bits >= 24, "a guessed ACK must succeed with probability at most 2^-24");
 
-    /// `rotation` is at least 1 ms.
-    syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept;
+    /// `rotation` from 1 ms to longest_key_rotation; what is outside is taken as the nearest of the two.
+    syn_cookie(secret_key const& secret, timeout_ms rotation, packet_clock::duration common_clock = {}) noexcept;
+
+    /// The common clock was set: what to add to packet time from now on. No cookie that is out breaks: the epoch in force lasts until one of the new
+    /// count can follow it, three rotations at most. Until then, and for a rotation after, other nodes' cookies may be refused. False, and
+    /// nothing has changed, while an earlier setting still waits for that: say it again later.
+    [[nodiscard]] bool set_common_clock(packet_clock::duration common_clock, time_point now) noexcept;
 
     /// `options` as Layout::kept gave them, their MSS at least Layout::least_mss; what decoding will give is Layout's rounding.
     [[nodiscard]] cookie make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
@@ -159,7 +172,10 @@ class syn_cookie {
     using key_type = typename KeyedHash::key_type;
     static constexpr std::uint32_t low_mask = (1u << (Layout::option_bits + 1)) - 1;
 
-    void turn_to(time_point now) noexcept;
+    /// Renews the keys if it is time; nanoseconds since the epoch began.
+    std::uint64_t turn_to(time_point now) noexcept;
+    void turn(std::int64_t now_ns) noexcept;
+    [[nodiscard]] std::int64_t into_epoch(std::int64_t now_ns) const noexcept;
     [[nodiscard]] key_type derive(std::int64_t epoch) const noexcept;
     [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
                                            bool timestamps) noexcept;
@@ -168,9 +184,11 @@ class syn_cookie {
 
     key_type master_;
     std::int64_t rotation_ns_;
+    std::int64_t common_clock_ns_;  ///< less packet time
     std::int64_t epoch_ = 0;
-    std::int64_t epoch_begin_ns_ = 0;
-    std::array<key_type, live_keys> keys_;  ///< by parity of their epoch: this one's and the last one's
+    std::int64_t epoch_begin_ns_ = 0;     ///< in packet time
+    std::uint64_t epoch_length_ns_ = 0;   ///< a rotation, but for an epoch in which the common clock was set
+    std::array<key_type, live_keys> keys_{};  ///< by parity of their epoch: this one's and the one's before it
 };
 
 }  // namespace halfproxy

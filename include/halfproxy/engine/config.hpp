@@ -137,6 +137,7 @@ struct engine_config {
     normalize_config normalize{};
     std::vector<acl_rule> rules{};
     secret_key secret{};         ///< must be random when the guard is not off
+    packet_clock::duration common_clock{};  ///< added to packet time it gives a clock that all engines with this secret share; see syn_cookie
     std::uint64_t seed = 0;      ///< of the hash that spreads flows; random in production
     memory_source memory{};      ///< where the flow tables live; memory_source::of<huge_page_memory>() makes large ones faster
 };

@@ -35,6 +35,7 @@
 #include <halfproxy/wire/parse.hpp>
 #include <halfproxy/wire/tcp_options.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -105,6 +106,12 @@ class engine {
 
     /// From now on no SYN is answered or let through; what exists goes on. For a graceful end.
     void drain() noexcept { draining_ = true; }
+
+    /// The clock that engines with one secret share was set: what to add to packet time from now on (engine_config::common_clock). Breaks no connection.
+    /// False when an earlier setting is less than three key rotations old: then nothing has changed, say it again later.
+    [[nodiscard]] bool set_common_clock(packet_clock::duration common_clock, time_point now) noexcept {
+        return cookies_.set_common_clock(common_clock, std::max(now, now_));
+    }
 
     [[nodiscard]] engine_counters const& counters() const noexcept { return counters_; }
     [[nodiscard]] guard const& guard_status() const noexcept { return guard_; }

@@ -120,11 +120,10 @@ inline isn_parity dense_cookie_layout::parity(std::uint32_t symbol, bool timesta
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation) noexcept
+syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation, packet_clock::duration common_clock) noexcept
     : master_(std::bit_cast<key_type>(secret.bytes)),
-      rotation_ns_(std::int64_t{std::max(rotation, timeout_ms{1})} * 1'000'000) {
-    keys_ = {derive(0), derive(-1)};
-}
+      rotation_ns_(std::int64_t{std::clamp(rotation, timeout_ms{1}, longest_key_rotation)} * 1'000'000),
+      common_clock_ns_(common_clock.count()) {}
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t epoch) const noexcept {
@@ -136,16 +135,61 @@ typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t 
     return key;
 }
 
+namespace detail {
+
+/// Times may be anything, their distances too: nothing overflows.
+[[nodiscard]] inline constexpr std::uint64_t ns_between(std::int64_t from, std::int64_t to) noexcept {
+    return static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from);
+}
+[[nodiscard]] inline constexpr std::int64_t ns_later(std::int64_t from, std::int64_t by) noexcept {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(from) + static_cast<std::uint64_t>(by));
+}
+
+}  // namespace detail
+
+/// By the common clock, how far the epoch of this moment has come.
 template <keyed_hash KeyedHash, cookie_layout Layout>
-void syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
+std::int64_t syn_cookie<KeyedHash, Layout>::into_epoch(std::int64_t now_ns) const noexcept {
+    std::int64_t const rest = detail::ns_later(now_ns, common_clock_ns_) % rotation_ns_;
+    return rest < 0 ? rest + rotation_ns_ : rest;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+std::uint64_t syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
     std::int64_t const ns = now.time_since_epoch().count();
-    std::int64_t const into_epoch = ns - epoch_begin_ns_;
-    if (into_epoch >= 0 && into_epoch < rotation_ns_) [[likely]]
-        return;  // no division as long as the epoch lasts
-    epoch_ = ns / rotation_ns_ - (ns % rotation_ns_ < 0 ? 1 : 0);
-    epoch_begin_ns_ = epoch_ * rotation_ns_;
+    if (detail::ns_between(epoch_begin_ns_, ns) >= epoch_length_ns_) [[unlikely]]
+        turn(ns);  // no division as long as the epoch lasts
+    return detail::ns_between(epoch_begin_ns_, ns);
+}
+
+/// The key of the epoch before stays where it is, for it may be one of another count.
+template <keyed_hash KeyedHash, cookie_layout Layout>
+void syn_cookie<KeyedHash, Layout>::turn(std::int64_t now_ns) noexcept {
+    std::uint64_t const over_since = detail::ns_between(epoch_begin_ns_, now_ns) - epoch_length_ns_;
+    bool const next_one = epoch_length_ns_ != 0 && over_since < static_cast<std::uint64_t>(rotation_ns_);
+    std::int64_t const into = into_epoch(now_ns);
+    std::int64_t const common_ns = detail::ns_later(now_ns, common_clock_ns_);
+    epoch_ = common_ns / rotation_ns_ - (common_ns % rotation_ns_ < 0 ? 1 : 0);
+    epoch_begin_ns_ = detail::ns_later(now_ns, -into);
+    epoch_length_ns_ = static_cast<std::uint64_t>(rotation_ns_);
     keys_[epoch_ & 1] = derive(epoch_);
-    keys_[(epoch_ - 1) & 1] = derive(epoch_ - 1);
+    if (!next_one) keys_[(epoch_ - 1) & 1] = derive(epoch_ - 1);
+}
+
+/// Two keys are told apart by their epochs' parity, so the next epoch must have the other one, and may begin when the key it replaces has served.
+template <keyed_hash KeyedHash, cookie_layout Layout>
+bool syn_cookie<KeyedHash, Layout>::set_common_clock(packet_clock::duration common_clock, time_point now) noexcept {
+    turn_to(now);
+    if (common_clock.count() == common_clock_ns_) return true;
+    if (epoch_length_ns_ != static_cast<std::uint64_t>(rotation_ns_)) return false;
+    common_clock_ns_ = common_clock.count();
+    std::int64_t const earliest = detail::ns_later(epoch_begin_ns_, rotation_ns_);
+    std::int64_t const into = into_epoch(earliest);
+    std::int64_t const wait = into == 0 ? 0 : rotation_ns_ - into;
+    std::int64_t const next = detail::ns_later(detail::ns_later(earliest, wait), common_clock_ns_) / rotation_ns_;
+    std::int64_t const wait_for_parity = ((next ^ epoch_) & 1) != 0 ? 0 : rotation_ns_;
+    epoch_length_ns_ = static_cast<std::uint64_t>(rotation_ns_ + wait + wait_for_parity);
+    return true;
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
@@ -175,9 +219,9 @@ seq_num syn_cookie<KeyedHash, Layout>::client_isn(seq_num ack_sequence, cookie_e
 template <keyed_hash KeyedHash, cookie_layout Layout>
 HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
                                            time_point now) noexcept {
-    turn_to(now);
+    bool const new_key = turn_to(now) >= static_cast<std::uint64_t>(rotation_ns_ / making_lag);
     std::uint32_t const symbol = Layout::encode(options, (subject.client_isn.value & 1u) != 0, ipv6);
-    auto const parity = static_cast<std::uint32_t>(epoch_ & 1);
+    auto const parity = static_cast<std::uint32_t>((epoch_ - (new_key ? 0 : 1)) & 1);
     std::uint64_t const m = mac(keys_[parity], subject, symbol, options.has_timestamps);
     return {isn_of(m, parity << Layout::option_bits | symbol), static_cast<std::uint32_t>(m) ^ detail::scales_of(options)};
 }

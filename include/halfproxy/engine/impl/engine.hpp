@@ -13,7 +13,7 @@ namespace halfproxy {
 template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
     : config_(config), checks_(config.tracking.checks()), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
-      cookies_(config.secret, config.guard.key_rotation), resets_(config.splice.resets_per_second),
+      cookies_(config.secret, config.guard.key_rotation, config.common_clock), resets_(config.splice.resets_per_second),
       v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
       handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
       fragments_v4_(limits_of_fragments(config), config.seed), fragments_v6_(limits_of_fragments(config), config.seed),
