@@ -273,7 +273,7 @@ class engine {
     [[nodiscard]] std::optional<proven_client> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
     template <class Address>
     [[nodiscard]] std::optional<proven_client> new_incarnation(tcp_packet const& t, flow_key<Address> const& key, flow<Address> const& old,
-                                                               tcp_segment segment) noexcept;
+                                                               direction from, tcp_segment segment) noexcept;
     template <class Address>
     [[nodiscard]] decision challenge_first(tcp_packet& t, flow_key<Address> const& key) noexcept;
     [[nodiscard]] decision syn_ack_without_flow(tcp_packet& t) noexcept;

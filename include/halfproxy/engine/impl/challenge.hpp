@@ -133,15 +133,16 @@ std::optional<typename engine<Policies>::proven_client> engine<Policies>::check_
 }
 
 /// On a flow that is over, an ACK with other numbers may be a new incarnation's. So it may on one that is half open: the client's SYN was challenged, and
-/// before it had our answer it repeated the SYN, which passed, for the client was exempt or the guard in grace by then.
+/// before it had our answer it repeated the SYN, which passed, for the client was exempt or the guard in grace by then. The flow may have been opened by the
+/// other end: the tuple serves both in turn, or both have opened at once (RFC 9293 section 3.5).
 template <engine_policies Policies>
 template <class Address>
 std::optional<typename engine<Policies>::proven_client> engine<Policies>::new_incarnation(tcp_packet const& t, flow_key<Address> const& key,
                                                                                           flow<Address> const& old,
-                                                                                          tcp_segment segment) noexcept {
+                                                                                          direction from, tcp_segment segment) noexcept {
     if ((segment.flags & detail::deciding_flags) != tcp_flag::ack) return std::nullopt;
-    bool const belongs = is_half_open(old.tcp.state) ? segment.ack == old.tcp.side[index(direction::from_server)].end
-                                                     : repeats_old_numbers(old, segment);
+    bool const belongs = is_half_open(old.tcp.state) ? segment.ack == old.tcp.side[index(reverse(from))].end
+                                                     : repeats_old_numbers(old, segment, from);
     if (belongs || !honours_cookies(t.f.arrival) || !checksums_good(t.p, t.f)) return std::nullopt;
     return check_cookie(t, key);
 }

@@ -17,7 +17,7 @@ typename engine<Policies>::decision engine<Policies>::while_connecting(tcp_packe
         // A client that gave up and has proved itself anew: what waits is of no use to it.
         bool const repeats_cookie = seq_num{t.p.view.tcp().acknowledgment} == handshakes_[f.shift.timestamp].cookie_isn + 1;
         flow_key<Address> const key = f.key(0);
-        if (auto const client = repeats_cookie ? std::nullopt : new_incarnation(t, key, f, segment_of<Checks>(t, f, direction::from_client))) {
+        if (auto const client = repeats_cookie ? std::nullopt : new_incarnation(t, key, f, direction::from_client, segment_of<Checks>(t, f, direction::from_client))) {
             close_flow<Address>(found.number());
             return admit_proven<Checks>(t, key, *client);
         }

@@ -119,8 +119,8 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
         if (drop_reason const fault = check_decisive(t); fault != drop_reason::none) return drop(fault);
-    if (!detail::carries_data(f.tcp.state) && from == direction::from_client && t.p.kind != packet_kind::fragment) {
-        if (auto const client = new_incarnation(t, key, f, segment)) {
+    if (!detail::carries_data(f.tcp.state) && t.p.kind != packet_kind::fragment) {
+        if (auto const client = new_incarnation(t, key, f, from, segment)) {
             close_flow<Address>(found.number());
             return admit_proven<Checks>(t, key, *client);
         }
