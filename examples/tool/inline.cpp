@@ -105,6 +105,7 @@ port open_port(std::string const& interface, io_settings const& io) {
                      .slots = io.ring_slots,
                      .slot_bytes = io.ring_slot_bytes,
                      .send_buffer_bytes = io.send_buffer_bytes,
+                     .transmit_slots = io.transmit_slots,
                      .promiscuous = io.promiscuous,
                      .bypass_qdisc = io.bypass_qdisc});
     } catch (std::system_error const& e) {
@@ -172,7 +173,8 @@ port_report report_of(port& p, port_counters const& counted) {
 }
 
 std::size_t configured_bytes(bridge const& b, io_settings const& io) {
-    return b.engine->memory_bytes() + std::size_t{2} * io.ring_slots * io.ring_slot_bytes;
+    std::size_t const rings = std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes;
+    return b.engine->memory_bytes() + 2 * rings;
 }
 
 }  // namespace

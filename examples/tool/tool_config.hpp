@@ -24,6 +24,7 @@ struct io_settings {
     std::uint32_t shards = 1;
     std::uint32_t ring_slots = 1024;
     std::uint32_t ring_slot_bytes = 67'648;
+    std::uint32_t transmit_slots = 256;
     std::uint32_t send_buffer_bytes = 4u << 20;
     bool promiscuous = true;
     bool bypass_qdisc = true;

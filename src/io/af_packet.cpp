@@ -39,6 +39,10 @@ int linux_packet_calls::send_many(int descriptor, mmsghdr* messages, unsigned co
     return ::sendmmsg(descriptor, messages, count, flags);
 }
 
+int linux_packet_calls::send_ring(int descriptor, int flags) noexcept {
+    return static_cast<int>(::send(descriptor, nullptr, 0, flags));
+}
+
 int linux_packet_calls::wait_writable(int descriptor, int milliseconds) noexcept {
     pollfd waiting{descriptor, POLLOUT, 0};
     return ::poll(&waiting, 1, milliseconds);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "af_packet_setup.hpp"
+#include "transmit_ring.hpp"
+#include "virtio_header.hpp"
 
 #include <algorithm>
 #include <array>
@@ -24,50 +26,6 @@ inline constexpr std::uint32_t empty_receives_per_check = 64;
 /// Room comes back when the receiver's softirq has run, mostly at once; only a send buffer that stays full is waited for.
 inline constexpr std::uint32_t tries_without_wait = 2;
 inline constexpr int wait_for_room_ms = 1;
-
-/// The kernel makes a contiguous header of this length for a large segment; no stack's headers are longer.
-inline constexpr std::uint16_t max_linear_bytes = 256;
-
-/// virtio 1.2 section 5.1.6 in host byte order, as packet sockets speak it. Own definition: newer
-/// versions of the kernel's header for it are not valid C++ (a member named class).
-struct virtio_header {
-    std::uint8_t flags;
-    std::uint8_t segment_type;
-    std::uint16_t header_length;
-    std::uint16_t segment_size;
-    std::uint16_t checksum_start;
-    std::uint16_t checksum_offset;
-};
-static_assert(sizeof(virtio_header) == 10);
-inline constexpr std::uint8_t needs_checksum = 1;
-inline constexpr std::uint8_t data_valid = 2;
-
-inline offload_info to_offload(virtio_header const& header) noexcept {
-    offload_info out;
-    if ((header.flags & needs_checksum) != 0) out.checksum = checksum_state::partial;
-    else if ((header.flags & data_valid) != 0) out.checksum = checksum_state::verified;
-    out.segment_type = header.segment_type;
-    out.segment_size = header.segment_size;
-    out.header_length = header.header_length;
-    out.checksum_start = header.checksum_start;
-    out.checksum_offset = header.checksum_offset;
-    return out;
-}
-
-inline virtio_header to_header(offload_info const& offload) noexcept {
-    virtio_header out{};
-    if (offload.checksum == checksum_state::partial) {
-        out.flags = needs_checksum;
-        out.checksum_start = offload.checksum_start;
-        out.checksum_offset = offload.checksum_offset;
-    }
-    if (offload.segment_size != 0) {
-        out.segment_type = offload.segment_type;
-        out.segment_size = offload.segment_size;
-        out.header_length = std::min(offload.header_length, max_linear_bytes);
-    }
-    return out;
-}
 
 /// The kernel delivers a frame's outermost VLAN tag beside it; on the wire it stood behind the two addresses.
 inline void restore_vlan_tag(tpacket2_hdr const& header, frame& out) noexcept {
@@ -173,43 +131,89 @@ struct basic_af_packet_io<Calls>::batch {
     }
 };
 
+/// What is to be done about frames that a call has left. `so_far` is of these frames alone.
+template <class Calls>
+auto basic_af_packet_io<Calls>::judge(int code, attempts& so_far, int descriptor) noexcept -> next_step {
+    if (code == 0 || af_packet_detail::no_room(code)) {
+        if (++so_far.without_room >= options_.transmit_tries) return next_step::give_back;
+        ++statistics_.transmit_retries;
+        if (so_far.without_room > af_packet_detail::tries_without_wait) calls_.wait_writable(descriptor, af_packet_detail::wait_for_room_ms);
+        return next_step::again;
+    }
+    // The first such error may be an old one that is only now reported; the second is about these frames.
+    if (af_packet_detail::link_down(code)) return std::exchange(so_far.seen_down, true) ? next_step::lose_all : next_step::again;
+    return next_step::lose_first;
+}
+
 template <class Calls>
 bool basic_af_packet_io<Calls>::send_batch(batch& all, std::size_t count, std::size_t& done) noexcept {
-    std::uint32_t attempts = 0;
-    bool seen_down = false;
+    attempts so_far;
     while (done < count) {
         auto const left = static_cast<unsigned>(count - done);
         int const sent = calls_.send_many(descriptor_, &all.messages[done], left, MSG_DONTWAIT);
         if (sent > 0) {
             statistics_.transmitted += static_cast<unsigned>(sent);
             done += static_cast<unsigned>(sent);
-            attempts = 0;
-        } else if (sent == 0 || af_packet_detail::no_room(errno)) {
-            if (++attempts >= options_.transmit_tries) return false;
-            ++statistics_.transmit_retries;
-            if (attempts > af_packet_detail::tries_without_wait) calls_.wait_writable(descriptor_, af_packet_detail::wait_for_room_ms);
-        } else if (af_packet_detail::link_down(errno)) {
-            // The first such error may be an old one that is only now reported; the second is about these frames.
-            if (!std::exchange(seen_down, true)) continue;
-            statistics_.transmit_link_down += left;
-            done = count;
-        } else {
-            ++statistics_.transmit_refused;
-            ++done;
+            so_far.without_room = 0;
+            continue;
+        }
+        switch (judge(sent == 0 ? 0 : errno, so_far, descriptor_)) {
+            case next_step::again: break;
+            case next_step::give_back: return false;
+            case next_step::lose_all:
+                statistics_.transmit_link_down += left;
+                done = count;
+                break;
+            case next_step::lose_first:
+                ++statistics_.transmit_refused;
+                ++done;
         }
     }
     return true;
 }
 
 template <class Calls>
+bool basic_af_packet_io<Calls>::send_queued(std::size_t& done) noexcept {
+    attempts so_far;
+    while (queue_->waiting() != 0) {
+        int const code = calls_.send_ring(queue_->descriptor(), MSG_DONTWAIT) < 0 ? errno : 0;
+        std::size_t const taken = queue_->take_off();
+        statistics_.transmitted += taken;
+        done += taken;
+        if (taken != 0) so_far.without_room = 0;
+        if (queue_->waiting() == 0 || (taken != 0 && code == 0)) continue;
+        switch (judge(code, so_far, queue_->descriptor())) {
+            case next_step::again: break;
+            case next_step::give_back: queue_->withdraw_all(); return false;
+            case next_step::lose_all:
+                statistics_.transmit_link_down += queue_->waiting();
+                done += queue_->waiting();
+                queue_->withdraw_all();
+                break;
+            case next_step::lose_first:
+                ++statistics_.transmit_refused;
+                ++done;
+                queue_->withdraw_first();
+        }
+    }
+    return true;
+}
+
+/// Through the ring where all of them fit into it: a frame that does not would have to wait for those before it.
+template <class Calls>
 std::size_t basic_af_packet_io<Calls>::transmit(std::span<tx_frame const> frames) noexcept {
-    batch all;
     std::size_t taken = 0;
     while (taken < frames.size()) {
-        std::size_t const count = std::min(frames.size() - taken, af_packet_detail::batch_frames);
-        for (std::size_t i = 0; i < count; ++i) all.set(i, frames[taken + i]);
+        std::span<tx_frame const> const some = frames.subspan(taken, std::min(frames.size() - taken, af_packet_detail::batch_frames));
         std::size_t done = 0;
-        bool const complete = send_batch(all, count, done);
+        bool complete;
+        if (queue_ != nullptr && std::all_of(some.begin(), some.end(), queue_->fits) && queue_->put(some)) {
+            complete = send_queued(done);
+        } else {
+            batch all;
+            for (std::size_t i = 0; i < some.size(); ++i) all.set(i, some[i]);
+            complete = send_batch(all, some.size(), done);
+        }
         taken += done;
         if (!complete) break;
     }

@@ -4,6 +4,8 @@
 
 #include <halfproxy/io/af_packet.hpp>
 
+#include "transmit_ring.hpp"
+
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
@@ -53,7 +55,7 @@ basic_af_packet_io<Calls>::basic_af_packet_io(basic_af_packet_io&& other) noexce
       ring_(std::exchange(other.ring_, nullptr)), ring_bytes_(std::exchange(other.ring_bytes_, 0)),
       slots_per_block_(other.slots_per_block_), slots_(std::exchange(other.slots_, 0)), next_slot_(other.next_slot_),
       held_first_(other.held_first_), held_count_(std::exchange(other.held_count_, 0)),
-      empty_receives_(other.empty_receives_), statistics_(other.statistics_) {}
+      empty_receives_(other.empty_receives_), queue_(std::move(other.queue_)), statistics_(other.statistics_) {}
 
 template <class Calls>
 basic_af_packet_io<Calls>::~basic_af_packet_io() {
@@ -65,6 +67,7 @@ template <class Calls>
 void basic_af_packet_io<Calls>::close() noexcept {
     if (ring_ != nullptr) calls_.unmap(ring_, ring_bytes_);
     if (descriptor_ >= 0) calls_.close(descriptor_);
+    queue_.reset();
     ring_ = nullptr;
     descriptor_ = -1;
     slots_ = held_count_ = 0;
@@ -90,7 +93,7 @@ std::error_code basic_af_packet_io<Calls>::open() {
     using step = std::error_code (basic_af_packet_io::*)();
     for (step const next : {&basic_af_packet_io::check_options, &basic_af_packet_io::make_socket,
                             &basic_af_packet_io::set_modes, &basic_af_packet_io::map_ring, &basic_af_packet_io::attach,
-                            &basic_af_packet_io::join_fanout}) {
+                            &basic_af_packet_io::join_fanout, &basic_af_packet_io::open_queue}) {
         if (std::error_code const error = (this->*next)()) return error;
     }
     return {};
@@ -104,6 +107,8 @@ std::error_code basic_af_packet_io<Calls>::check_options() {
     if (options_.slot_bytes < af_packet_min_slot_bytes || options_.slot_bytes > af_packet_detail::block_bytes ||
         options_.slot_bytes % 64 != 0)
         return fail(EINVAL, "slot_bytes must be a multiple of 64 from 66048 to 2097152", nullptr);
+    if (options_.transmit_slots > 65'536 || options_.transmit_slots % af_packet_detail::transmit_slots_per_block != 0)
+        return fail(EINVAL, "transmit_slots must be a multiple of 32 from 0 to 65536", nullptr);
     if (options_.transmit_tries == 0) return fail(EINVAL, "transmit_tries must be at least 1", nullptr);
     interface_index_ = static_cast<int>(calls_.name_to_index(name.c_str()));
     if (interface_index_ == 0) return fail(ENODEV, "unknown interface", "list those present with: ip -brief link");
@@ -179,6 +184,19 @@ std::error_code basic_af_packet_io<Calls>::join_fanout() {
     if (!options_.fanout) return {};
     int const argument = options_.fanout->group | (PACKET_FANOUT_HASH << 16);
     return set_packet_option(PACKET_FANOUT, argument, "cannot join the fanout group (another program may use its number)");
+}
+
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::open_queue() {
+    if (options_.transmit_slots == 0) return {};
+    queue_ = std::make_unique<af_packet_detail::transmit_ring<Calls>>(calls_);
+    char const* const step = queue_->open({.interface_index = interface_index_,
+                                           .slots = options_.transmit_slots,
+                                           .send_buffer_bytes = options_.send_buffer_bytes,
+                                           .bypass_qdisc = options_.bypass_qdisc});
+    if (step == nullptr) return {};
+    int const code = errno;
+    return fail(code, step, code == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
 }
 
 }  // namespace halfproxy

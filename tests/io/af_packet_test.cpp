@@ -22,13 +22,22 @@ af_packet_options small_ring() {
     af_packet_options out;
     out.interface = "eth0";
     out.slots = 31;
+    out.transmit_slots = 64;
     out.transmit_tries = 4;
     return out;
 }
 
+af_packet_options with_transmit_slots(std::uint32_t slots) {
+    af_packet_options out = small_ring();
+    out.transmit_slots = slots;
+    return out;
+}
+
 struct fixture {
+    explicit fixture(std::uint32_t transmit_slots = 64) : io(with_transmit_slots(transmit_slots), packet_calls{&kernel}) {}
+
     packet_kernel kernel{};
-    port io{small_ring(), packet_calls{&kernel}};
+    port io;
     std::array<frame, 64> frames{};
 
     std::size_t transmit(std::vector<bytes> const& content) {
@@ -197,7 +206,7 @@ TEST_CASE("a partial checksum and a large segment leave with the header that mak
 }
 
 TEST_CASE("a finished frame leaves with an empty header, whatever its offload fields hold") {
-    fixture f;
+    fixture f(0);
     bytes const content = numbered(60);
     tx_frame const out{content, {checksum_state::verified, 1, 0, 66, 34, 16}};
     CHECK(f.io.transmit({&out, 1}) == 1);
@@ -206,68 +215,163 @@ TEST_CASE("a finished frame leaves with an empty header, whatever its offload fi
 }
 
 TEST_CASE("150 frames leave in order in batches of at most 64") {
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        std::vector<bytes> many;
+        for (std::uint8_t i = 0; i < 150; ++i) many.push_back(bytes(60, i));
+        CHECK(f.transmit(many) == 150);
+        CHECK(f.kernel.send_calls == 3);
+        CHECK(f.kernel.largest_send == 64);
+        for (std::uint8_t i = 0; i < 150; ++i) REQUIRE(f.kernel.sent[i].bytes[0] == i);
+        CHECK(f.io.statistics().transmitted == 150);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
+}
+
+TEST_CASE("through the ring the kernel is told that all of a frame is header, so that it copies it, and what checksum to finish") {
     fixture f;
-    std::vector<bytes> many;
-    for (std::uint8_t i = 0; i < 150; ++i) many.push_back(bytes(60, i));
-    CHECK(f.transmit(many) == 150);
-    CHECK(f.kernel.send_calls == 3);
-    CHECK(f.kernel.largest_send == 64);
-    for (std::uint8_t i = 0; i < 150; ++i) REQUIRE(f.kernel.sent[i].bytes[0] == i);
-    CHECK(f.io.statistics().transmitted == 150);
+    bytes const content = numbered(100);
+    std::array<tx_frame, 2> const out{tx_frame{content, {checksum_state::partial, 0, 0, 66, 34, 16}}, tx_frame{content, {checksum_state::verified, 1, 0, 66, 34, 16}}};
+    CHECK(f.io.transmit(out) == 2);
+    REQUIRE(f.kernel.sent.size() == 2);
+    for (sent_frame const& sent : f.kernel.sent) {
+        CHECK(sent.bytes == content);
+        CHECK(sent.device.header_length == 100);
+        CHECK(int{sent.device.segment_type} == 0);
+    }
+    CHECK(int{f.kernel.sent[0].device.flags} == 1);
+    CHECK(f.kernel.sent[0].device.checksum_start == 34);
+    CHECK(f.kernel.sent[0].device.checksum_offset == 16);
+    CHECK(int{f.kernel.sent[1].device.flags} == 0);
+}
+
+TEST_CASE("a batch goes through the ring when all of it fits there, else in messages, and in order in either case") {
+    fixture f;
+    std::size_t const longest = af_packet_detail::longest_queued_frame;
+    CHECK(f.transmit({bytes(60, 1), bytes(longest, 2)}) == 2);
+    CHECK(f.kernel.ring_calls == 1);
+    CHECK(f.transmit({bytes(60, 3), bytes(longest + 1, 4), bytes(60, 5)}) == 3);
+    CHECK(f.kernel.ring_calls == 1);
+    bytes const whole = numbered(1000);
+    tx_frame const segments{whole, {checksum_state::partial, 1, 500, 54, 34, 16}};
+    CHECK(f.io.transmit({&segments, 1}) == 1);
+    CHECK(f.kernel.ring_calls == 1);
+    CHECK(f.transmit({bytes(60, 6)}) == 1);
+    CHECK(f.kernel.ring_calls == 2);
+    REQUIRE(f.kernel.sent.size() == 7);
+    for (std::size_t i : {0u, 1u, 2u, 3u, 4u}) CHECK(f.kernel.sent[i].bytes[0] == i + 1);
+    CHECK(f.kernel.sent[6].bytes[0] == 6);
+    CHECK(f.io.statistics().transmitted == 7);
+}
+
+TEST_CASE("while a device still reads the slots, frames leave in messages") {
+    fixture f;
+    f.kernel.keeps_slots = true;
+    std::vector<bytes> const full(64, bytes(60, 1));
+    CHECK(f.transmit(full) == 64);
+    CHECK(f.kernel.ring_calls == 1);
+    CHECK(f.transmit({bytes(60, 2)}) == 1);
+    CHECK(f.kernel.ring_calls == 1);
+    for (std::uint32_t i = 0; i < 64; ++i, f.kernel.read_position = (f.kernel.read_position + 1) % 64) f.kernel.slot_to_send().tp_status = TP_STATUS_AVAILABLE;
+    CHECK(f.transmit({bytes(60, 3)}) == 1);
+    CHECK(f.kernel.ring_calls == 2);
+    CHECK(f.kernel.sent.size() == 66);
+    CHECK(f.kernel.sent.back().bytes[0] == 3);
+}
+
+TEST_CASE("frames the kernel refuses, wherever they stand in the ring, cost none of the others, round after round") {
+    fixture f;
+    std::uint64_t refused = 0;
+    for (int round = 0; round < 50; ++round) {
+        std::vector<bytes> some;
+        for (std::uint8_t i = 0; i < 13; ++i) some.push_back(bytes(60, static_cast<std::uint8_t>(round * 13 + i)));
+        f.kernel.send_results = {round % 13, -EMSGSIZE, 1, -EMSGSIZE};
+        CHECK(f.transmit(some) == 13);
+        refused += round % 13 < 11 ? 2 : 1;
+        CHECK(f.io.statistics().transmit_refused == refused);
+        f.kernel.send_results.clear();
+    }
+    CHECK(f.kernel.sent.size() == 50 * 13 - refused);
+    for (std::size_t i = 1; i < f.kernel.sent.size(); ++i) CHECK(static_cast<std::uint8_t>(f.kernel.sent[i].bytes[0] - f.kernel.sent[i - 1].bytes[0]) <= 3);
 }
 
 TEST_CASE("when the kernel takes only part of a batch, the rest follows in order") {
-    fixture f;
-    f.kernel.send_results = {2, 1};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3), bytes(60, 4), bytes(60, 5)}) == 5);
-    REQUIRE(f.kernel.sent.size() == 5);
-    for (std::uint8_t i = 0; i < 5; ++i) CHECK(f.kernel.sent[i].bytes[0] == i + 1);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {2, 1};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3), bytes(60, 4), bytes(60, 5)}) == 5);
+        REQUIRE(f.kernel.sent.size() == 5);
+        for (std::uint8_t i = 0; i < 5; ++i) CHECK(f.kernel.sent[i].bytes[0] == i + 1);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("a send interrupted, refused for want of buffers or of room is tried again and loses nothing") {
-    fixture f;
-    f.kernel.send_results = {-EINTR, -ENOBUFS, -EAGAIN};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
-    CHECK(f.kernel.sent.size() == 2);
-    CHECK(f.io.statistics().transmit_retries == 3);
-    CHECK(f.kernel.waits == 1);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {-EINTR, -ENOBUFS, -EAGAIN};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+        CHECK(f.kernel.sent.size() == 2);
+        CHECK(f.io.statistics().transmit_retries == 3);
+        CHECK(f.kernel.waits == 1);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("when there is no room after all tries, the rest is left to the caller and counted once") {
-    fixture f;
-    f.kernel.send_results = {1, -ENOBUFS, -ENOBUFS, -ENOBUFS, -ENOBUFS};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 1);
-    CHECK(f.kernel.send_calls == 5);
-    CHECK(f.io.statistics().transmit_no_room == 2);
-    CHECK(f.transmit({bytes(60, 2), bytes(60, 3)}) == 2);
-    CHECK(f.io.statistics().transmitted == 3);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {1, -ENOBUFS, -ENOBUFS, -ENOBUFS, -ENOBUFS};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 1);
+        CHECK(f.kernel.send_calls == 5);
+        CHECK(f.io.statistics().transmit_no_room == 2);
+        CHECK(f.transmit({bytes(60, 2), bytes(60, 3)}) == 2);
+        CHECK(f.io.statistics().transmitted == 3);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("a frame larger than the MTU is counted and does not keep back those behind it") {
-    fixture f;
-    f.kernel.send_results = {1, -EMSGSIZE};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 3);
-    CHECK(f.kernel.sent.size() == 2);
-    CHECK(f.kernel.sent[1].bytes[0] == 3);
-    CHECK(f.io.statistics().transmit_refused == 1);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {1, -EMSGSIZE};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2), bytes(60, 3)}) == 3);
+        CHECK(f.kernel.sent.size() == 2);
+        CHECK(f.kernel.sent[1].bytes[0] == 3);
+        CHECK(f.io.statistics().transmit_refused == 1);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("a stale report of an interface that was down costs nothing") {
-    fixture f;
-    f.kernel.send_results = {-ENETDOWN};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
-    CHECK(f.kernel.sent.size() == 2);
-    CHECK(f.io.statistics().transmit_link_down == 0);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {-ENETDOWN};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+        CHECK(f.kernel.sent.size() == 2);
+        CHECK(f.io.statistics().transmit_link_down == 0);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("an interface that is down loses its frames, counted, and works again when it is up") {
-    fixture f;
-    f.kernel.send_results = {-ENETDOWN, -ENETDOWN};
-    CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
-    CHECK(f.kernel.sent.empty());
-    CHECK(f.io.statistics().transmit_link_down == 2);
-    CHECK(f.transmit({bytes(60, 3)}) == 1);
-    CHECK(f.kernel.sent.size() == 1);
+    for (std::uint32_t slots : {0u, 64u}) {
+        CAPTURE(slots);
+        fixture f(slots);
+        f.kernel.send_results = {-ENETDOWN, -ENETDOWN};
+        CHECK(f.transmit({bytes(60, 1), bytes(60, 2)}) == 2);
+        CHECK(f.kernel.sent.empty());
+        CHECK(f.io.statistics().transmit_link_down == 2);
+        CHECK(f.transmit({bytes(60, 3)}) == 1);
+        CHECK(f.kernel.sent.size() == 1);
+        CHECK((f.kernel.ring_calls == 0) == (slots == 0));
+    }
 }
 
 TEST_CASE("an unknown interface is named, with the command that lists the known ones") {
@@ -304,7 +408,7 @@ TEST_CASE("the throwing constructor throws what the other one reports") {
 
 TEST_CASE("whichever step of opening fails, its error is reported and nothing stays open") {
     for (int option : {PACKET_VERSION, PACKET_VNET_HDR, PACKET_RESERVE, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS,
-                       PACKET_RX_RING, PACKET_ADD_MEMBERSHIP, PACKET_FANOUT}) {
+                       PACKET_RX_RING, PACKET_ADD_MEMBERSHIP, PACKET_FANOUT, PACKET_TX_RING}) {
         CAPTURE(option);
         packet_kernel kernel;
         kernel.option_errors[option] = EADDRINUSE;
@@ -314,7 +418,7 @@ TEST_CASE("whichever step of opening fails, its error is reported and nothing st
         CHECK(open_error(kernel, options, text) == std::errc::address_in_use);
         CHECK_FALSE(text.empty());
         CHECK(kernel.open_descriptors == 0);
-        CHECK_FALSE(kernel.mapped);
+        CHECK(kernel.maps == 0);
     }
 }
 
@@ -348,6 +452,8 @@ TEST_CASE("options out of range are refused before anything is opened") {
     refused([](auto& o) { o.slots = 0; }, std::errc::invalid_argument);
     refused([](auto& o) { o.slot_bytes = 65'536; }, std::errc::invalid_argument);
     refused([](auto& o) { o.slot_bytes = 67'649; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.transmit_slots = 33; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.transmit_slots = 65'568; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_tries = 0; }, std::errc::invalid_argument);
 }
 
@@ -387,8 +493,8 @@ TEST_CASE("a port that was moved from closes nothing; its successor goes on wher
         CHECK(f.io.receive(f.frames) == 0);
         REQUIRE(successor.receive(f.frames) == 1);
         CHECK(f.frames[0].data[0] == 2);
-        CHECK(f.kernel.open_descriptors == 1);
+        CHECK(f.kernel.open_descriptors == 2);
     }
     CHECK(f.kernel.open_descriptors == 0);
-    CHECK_FALSE(f.kernel.mapped);
+    CHECK(f.kernel.maps == 0);
 }

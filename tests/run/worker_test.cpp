@@ -130,6 +130,33 @@ TEST_CASE("a drain under endless load ends when its time is over") {
     CHECK(std::chrono::steady_clock::now() - begin < 2s);
 }
 
+TEST_CASE("a worker that was busy for long, and did not watch its descriptors meanwhile, sleeps and wakes for either port again") {
+    fixture f({.steps_per_visit = 1});
+    f.worker.start([&] { ++f.done; });
+    for (int round = 1; round <= 3; ++round) {
+        f.outside.network_sends({wire_engine::reply_to_it});
+        REQUIRE(f.run_until([&] {  // every frame is answered to the port it came from, and the network sends it again at once
+            if (!f.outside.network_gets().empty()) f.outside.network_sends({wire_engine::reply_to_it});
+            return f.worker.counters().unwatched == static_cast<std::uint64_t>(round);
+        }));
+        static_cast<void>(f.run_until([&] { return !f.outside.network_gets().empty(); }));
+        std::uint64_t const sleeps = f.worker.counters().sleeps;
+        REQUIRE(f.run_until([&] { return f.worker.counters().sleeps > sleeps; }));
+        for (int packet = 0; packet < 5; ++packet) {
+            f.outside.network_sends({1});
+            REQUIRE(f.run_until([&] { return f.inside.network_gets() == bytes{1}; }));
+            f.inside.network_sends({2});
+            REQUIRE(f.run_until([&] { return f.outside.network_gets() == bytes{2}; }));
+            f.run_for(5ms);
+        }
+    }
+    f.worker.stop();
+    f.context.restart();
+    f.context.run_for(5s);
+    CHECK(f.context.stopped());
+    CHECK(f.done == 1);
+}
+
 TEST_CASE("a signal's handler stops it") {
     fixture f;
     boost::asio::signal_set signals(f.context, SIGUSR1);

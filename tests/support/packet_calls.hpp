@@ -49,7 +49,6 @@ struct packet_kernel {
     // What was done
     std::map<int, std::vector<std::uint8_t>> options;
     int open_descriptors = 0;
-    bool mapped = false;
     int waits = 0;
     int socket_errors_read = 0;
     std::size_t send_calls = 0;
@@ -62,11 +61,28 @@ struct packet_kernel {
         void operator()(std::uint8_t* p) const { ::operator delete[](p, std::align_val_t{4096}); }
     };
     std::unique_ptr<std::uint8_t[], page_delete> memory;
+    tpacket_req transmit_ring{};
+    std::unique_ptr<std::uint8_t[], page_delete> transmit_memory;
+    std::uint32_t read_position = 0;
+    bool keeps_slots = false;  ///< as a device does until it has sent them
+    std::size_t ring_calls = 0;
+    int maps = 0;
 
     tpacket2_hdr& slot(std::uint32_t index) {
         std::uint32_t const per_block = ring.tp_block_size / ring.tp_frame_size;
         return *reinterpret_cast<tpacket2_hdr*>(&memory[std::size_t{index / per_block} * ring.tp_block_size +
                                                         std::size_t{index % per_block} * ring.tp_frame_size]);
+    }
+
+    tpacket2_hdr& slot_to_send() {
+        return *reinterpret_cast<tpacket2_hdr*>(&transmit_memory[std::size_t{read_position} * transmit_ring.tp_frame_size]);
+    }
+    static sent_frame read(tpacket2_hdr& slot) {
+        sent_frame out{};
+        auto const* const data = reinterpret_cast<std::uint8_t const*>(&slot) + af_packet_detail::transmit_data_offset;
+        std::memcpy(&out.device, data, sizeof out.device);
+        out.bytes.assign(data + sizeof out.device, data + slot.tp_len);
+        return out;
     }
 
     /// False when the ring is full.
@@ -105,13 +121,14 @@ struct packet_calls {
     }
     int socket(int, int, int) noexcept {
         if (kernel->socket_error != 0) return fail(kernel->socket_error);
-        return ++kernel->open_descriptors, 42;
+        return ++kernel->open_descriptors, 41 + kernel->open_descriptors;
     }
     int set_option(int, int level, int name, void const* value, unsigned bytes) noexcept {
         if (level != SOL_PACKET) return 0;
         if (auto const e = kernel->option_errors.find(name); e != kernel->option_errors.end()) return fail(e->second);
         auto const* first = static_cast<std::uint8_t const*>(value);
         kernel->options[name].assign(first, first + bytes);
+        if (name == PACKET_TX_RING) std::memcpy(&kernel->transmit_ring, value, sizeof kernel->transmit_ring);
         if (name == PACKET_RX_RING) std::memcpy(&kernel->ring, value, sizeof kernel->ring);
         return 0;
     }
@@ -129,11 +146,33 @@ struct packet_calls {
     }
     void* map(std::size_t bytes, int) noexcept {
         if (kernel->map_fails) return fail(ENOMEM), nullptr;
-        kernel->memory.reset(new (std::align_val_t{4096}) std::uint8_t[bytes]());
-        kernel->mapped = true;
-        return kernel->memory.get();
+        bool const to_send = bytes == std::size_t{kernel->transmit_ring.tp_block_nr} * kernel->transmit_ring.tp_block_size;
+        auto& memory = to_send ? kernel->transmit_memory : kernel->memory;
+        memory.reset(new (std::align_val_t{4096}) std::uint8_t[bytes]());
+        ++kernel->maps;
+        return memory.get();
     }
-    void unmap(void*, std::size_t) noexcept { kernel->mapped = false; }
+    void unmap(void*, std::size_t) noexcept { --kernel->maps; }
+    int send_ring(int, int) noexcept {
+        ++kernel->send_calls;
+        ++kernel->ring_calls;
+        int most = 65'536;
+        if (!kernel->send_results.empty()) {
+            most = kernel->send_results.front();
+            kernel->send_results.pop_front();
+        }
+        for (int count = 0;; ++count) {
+            tpacket2_hdr& slot = kernel->slot_to_send();
+            if (slot.tp_status != TP_STATUS_SEND_REQUEST || count == most) return kernel->largest_send = std::max<std::size_t>(kernel->largest_send, static_cast<std::size_t>(count)), count;
+            if (most < 0) {
+                if (most == -EMSGSIZE) slot.tp_status = TP_STATUS_WRONG_FORMAT;
+                return fail(-most);
+            }
+            kernel->sent.push_back(kernel->read(slot));
+            slot.tp_status = kernel->keeps_slots ? TP_STATUS_SENDING : TP_STATUS_AVAILABLE;
+            kernel->read_position = (kernel->read_position + 1) % kernel->transmit_ring.tp_frame_nr;
+        }
+    }
     int send_many(int, mmsghdr* messages, unsigned count, int) noexcept {
         ++kernel->send_calls;
         kernel->largest_send = std::max<std::size_t>(kernel->largest_send, count);

@@ -261,6 +261,7 @@ class Check(ToolTest):
             ('[rule]\naction = "deny"', 1, "rule", "[[rule]]"),
             ("guard = 3", 1, "guard", "[guard]"),
             ('[io]\noutside = ""', 2, "io.outside", "empty"),
+            ("[io]\ntransmit_slots = 33", 2, "io.transmit_slots", "multiple of 32"),
             ("[io]\nring_slot_bytes = 66049", 2, "io.ring_slot_bytes", "multiple of 64"),
             (f'[guard]\nsecret = "{SECRET}"\nsecret_file = "key"', 3, "guard.secret_file", "only one"),
             ('[guard]\nsecret_file = "nowhere"', 2, "guard.secret_file", "nowhere"),

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ struct af_packet_options {
     std::uint32_t slots = 1024;                ///< frames the kernel may hand over before it must drop
     std::uint32_t slot_bytes = 67'648;         ///< of one slot; a multiple of 64; see af_packet_min_slot_bytes
     std::uint32_t send_buffer_bytes = 4u << 20; ///< unsent bytes the kernel may hold for us (SO_SNDBUF)
+    std::uint32_t transmit_slots = 256;        ///< of the ring for frames that need no segmentation and fit 2 KiB; a multiple of 32; 0: without
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
     bool promiscuous = true;                   ///< take frames for other link addresses; undone when the socket closes
     bool bypass_qdisc = true;                  ///< hand frames straight to the driver (PACKET_QDISC_BYPASS)
@@ -38,6 +40,9 @@ struct af_packet_options {
 
 /// The slot must hold a 65,535-byte IP datagram, its link header and tags, the ring's own header and frame_slack_bytes.
 inline constexpr std::uint32_t af_packet_min_slot_bytes = 66'048;
+
+/// Of one slot of the transmit ring.
+inline constexpr std::uint32_t af_packet_transmit_slot_bytes = 2048;
 
 /// Since the port was opened. Every frame that did not make it is in exactly one of the loss counters.
 struct af_packet_statistics {
@@ -62,9 +67,15 @@ struct linux_packet_calls {
     void* map(std::size_t bytes, int descriptor) noexcept;  ///< shared, readable and writable; nullptr on failure
     void unmap(void* address, std::size_t bytes) noexcept;
     int send_many(int descriptor, mmsghdr* messages, unsigned count, int flags) noexcept;
+    int send_ring(int descriptor, int flags) noexcept;  ///< what waits in the socket's transmit ring
     int wait_writable(int descriptor, int milliseconds) noexcept;
     int close(int descriptor) noexcept;
 };
+
+namespace af_packet_detail {
+template <class Calls>
+class transmit_ring;
+}
 
 /// A packet_io on which an event loop can wait. Not thread-safe; one object per thread and interface.
 ///
@@ -72,7 +83,7 @@ struct linux_packet_calls {
 /// kernel took off is put back in front of the frame first. Frames keep the device's offload_info: a GSO frame
 /// arrives whole and, sent with the same offload_info, leaves whole. Work is bounded by frames.size() and never waits.
 ///
-/// transmit() sends in batches of at most 64 frames per system call. When the kernel has no room it is tried again at
+/// transmit() sends in batches of at most 64 frames per system call, small ones through a ring of their own. When the kernel has no room it is tried again at
 /// most transmit_tries times, then the rest is left to the caller. A frame the kernel refuses for good is counted and
 /// counts as taken. An interface that goes down costs its frames and nothing else: the port works again when it is up.
 ///
@@ -114,6 +125,7 @@ class basic_af_packet_io {
     std::error_code map_ring();
     std::error_code attach();
     std::error_code join_fanout();
+    std::error_code open_queue();
     std::error_code fail(int code, char const* step, char const* remedy);
     template <class Value>
     std::error_code set_packet_option(int name, Value const& value, char const* step);
@@ -126,7 +138,14 @@ class basic_af_packet_io {
     void clear_socket_error() noexcept;
 
     // Sending: false when the kernel has no room for frame `done`, after all tries.
+    enum class next_step : std::uint8_t { again, give_back, lose_all, lose_first };
+    struct attempts {
+        std::uint32_t without_room = 0;
+        bool seen_down = false;
+    };
+    next_step judge(int code, attempts& so_far, int descriptor) noexcept;
     bool send_batch(batch& messages, std::size_t count, std::size_t& done) noexcept;
+    bool send_queued(std::size_t& done) noexcept;
 
     af_packet_options options_;
     [[no_unique_address]] Calls calls_;
@@ -141,6 +160,7 @@ class basic_af_packet_io {
     std::uint32_t held_first_ = 0;   ///< handed out, to be released at the next receive()
     std::uint32_t held_count_ = 0;
     std::uint32_t empty_receives_ = 0;
+    std::unique_ptr<af_packet_detail::transmit_ring<Calls>> queue_{};  ///< for small frames; none when there are to be no slots
     af_packet_statistics statistics_{};
 };
 

@@ -39,6 +39,7 @@ struct worker_counters {
     std::uint64_t steps = 0;
     std::uint64_t sleeps = 0;
     std::uint64_t empty_wakes = 0;  ///< a descriptor was ready and its port gave nothing
+    std::uint64_t unwatched = 0;    ///< it was awake for so long that it gave up watching the descriptors until the next sleep
 };
 
 /// Runs one engine between two ports on one io_context, which one thread runs. Everything is borrowed. The worker must
@@ -76,6 +77,7 @@ class worker {
     void visit();
     bool step();
     void leave_to_others();
+    void unwatch();
     void sleep(time_point now);
     void arm(std::size_t port);
     void arm_timer(time_point now);
@@ -91,6 +93,7 @@ class worker {
     worker_options options_;
     Clock clock_;
     adaptive_spin spin_;
+    std::array<int, 2> handles_;
     std::array<boost::asio::posix::stream_descriptor, 2> descriptors_;
     boost::asio::steady_timer timer_;
     std::function<void()> done_{};
@@ -104,6 +107,7 @@ class worker {
     time_point drain_until_{};
     bool woken_by_packet_ = false;
     std::uint32_t empty_wakes_in_row_ = 0;
+    std::uint32_t visits_awake_ = 0;
     std::uint32_t outstanding_ = 0;  ///< handlers that will still be called
 };
 

@@ -10,6 +10,7 @@
 
 #include <halfproxy/run/worker.hpp>
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
@@ -21,6 +22,10 @@ namespace worker_detail {
 /// processor busy for nothing: after so many times in a row the port is looked at by timer.
 inline constexpr std::uint32_t patience_with_empty_wakes = 16;
 inline constexpr std::chrono::milliseconds port_retry{10};
+
+/// For each packet that arrives the kernel calls whoever watches its socket, on the core where it arrives, asleep or not: a quarter of what a packet
+/// costs there. A worker that goes on from visit to visit has no use for that; to watch anew costs two system calls.
+inline constexpr std::uint32_t visits_before_unwatching = 64;
 }  // namespace worker_detail
 
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
@@ -31,12 +36,12 @@ worker<Io, Engine, Clock, InsideIo>::worker(boost::asio::io_context& context, Io
       options_(options),
       clock_(clock),
       spin_(options.spin),
+      handles_{outside.native_handle(), inside.native_handle()},
       descriptors_{boost::asio::posix::stream_descriptor{context}, boost::asio::posix::stream_descriptor{context}},
       timer_(context) {
     options_.steps_per_visit = std::max(options_.steps_per_visit, 1u);
     try {
-        descriptors_[0].assign(outside.native_handle());
-        descriptors_[1].assign(inside.native_handle());
+        for (std::size_t port = 0; port < handles_.size(); ++port) descriptors_[port].assign(handles_[port]);
     } catch (...) {  // else the destructor of the first would close what is not ours
         if (descriptors_[0].is_open()) descriptors_[0].release();
         throw;
@@ -66,7 +71,15 @@ template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Cl
 void worker<Io, Engine, Clock, InsideIo>::visit() {
     for (std::uint32_t i = 0; i < options_.steps_per_visit; ++i)
         if (!step()) return;
-    leave_to_others();
+    if (++visits_awake_ == worker_detail::visits_before_unwatching) unwatch();
+    leave_to_others();  // behind the handlers of waits that unwatch() has ended
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::unwatch() {
+    for (auto& d : descriptors_)
+        if (d.is_open()) d.release();
+    ++counters_.unwatched;
 }
 
 /// One pump step and what follows from it. False when the visit is over.
@@ -104,6 +117,7 @@ void worker<Io, Engine, Clock, InsideIo>::leave_to_others() {
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
 void worker<Io, Engine, Clock, InsideIo>::sleep(time_point now) {
     phase_ = phase::sleeping;
+    visits_awake_ = 0;
     slept_at_ = now;
     ++counters_.sleeps;
     // Asio re-registers the descriptor with each wait, so a packet that came since the last look wakes us at once.
@@ -115,6 +129,14 @@ void worker<Io, Engine, Clock, InsideIo>::sleep(time_point now) {
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
 void worker<Io, Engine, Clock, InsideIo>::arm(std::size_t port) {
     if (armed_[port]) return;
+    if (!descriptors_[port].is_open()) {
+        boost::system::error_code error;
+        descriptors_[port].assign(handles_[port], error);
+        if (error) {  // no memory for the watch: looked at by timer meanwhile
+            empty_wakes_in_row_ = worker_detail::patience_with_empty_wakes;
+            return;
+        }
+    }
     armed_[port] = true;
     ++outstanding_;
     descriptors_[port].async_wait(boost::asio::posix::stream_descriptor::wait_read,
@@ -139,7 +161,8 @@ template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Cl
 void worker<Io, Engine, Clock, InsideIo>::on_ready(std::size_t port, boost::system::error_code const& error) {
     armed_[port] = false;
     one_came_back();
-    if (!error) wake(true);
+    if (!error) return wake(true);
+    if (error == boost::asio::error::operation_aborted && phase_ == phase::sleeping) arm(port);
 }
 
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
@@ -174,7 +197,8 @@ void worker<Io, Engine, Clock, InsideIo>::finish(time_point now) {
     pump_.advance(now);
     phase_ = phase::finished;
     timer_.cancel();
-    for (auto& d : descriptors_) d.cancel();
+    for (auto& d : descriptors_)
+        if (d.is_open()) d.cancel();
     ++outstanding_;  // ourselves: so that `done` is not called from within, before the cancelled handlers are back
     boost::asio::post(context_, [this] { one_came_back(); });
 }
