@@ -151,9 +151,9 @@ class flood_socket {
     std::array<mmsghdr, batch_packets> messages_{};
 };
 
-std::int64_t now_ns() {
+std::int64_t now_ns(clockid_t clock = CLOCK_MONOTONIC) {
     timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * second_ns + t.tv_nsec;
 }
 
@@ -183,8 +183,10 @@ void flood(flood_plan const& plan) {
         due = std::max(due + batch_ns, now - second_ns / 100);
     }
     double const seconds = static_cast<double>(now_ns() - begin) / second_ns;
-    std::printf("{\"sent\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"packets_per_second\": %.0f}\n", 0ull + sent,
-                0ull + refused, seconds, static_cast<double>(sent) / seconds);
+    double const worked = static_cast<double>(now_ns(CLOCK_PROCESS_CPUTIME_ID)) / second_ns;
+    std::printf("{\"sent\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"packets_per_second\": %.0f, \"offered_per_second\": %.0f, "
+                "\"processor_seconds\": %.6f}\n",
+                0ull + sent, 0ull + refused, seconds, static_cast<double>(sent) / seconds, plan.rate, worked);
 }
 
 }  // namespace
