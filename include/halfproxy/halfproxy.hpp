@@ -54,11 +54,15 @@
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 
+#include <halfproxy/balance/any_scheduler.hpp>    // a scheduler whose model is chosen by configuration
 #include <halfproxy/balance/backend.hpp>          // a server behind a virtual service, and how packets reach it
+#include <halfproxy/balance/backend_pool.hpp>     // states, limits, slow start and passive checks of a service's backends
 #include <halfproxy/balance/fixed_list.hpp>       // a list that never allocates after its constructor
 #include <halfproxy/balance/hash.hpp>             // hashes that choose backends, the same on every node
 #include <halfproxy/balance/indexed_heap.hpp>     // the least of things whose keys change
 #include <halfproxy/balance/maglev.hpp>           // Maglev's look-up table
+#include <halfproxy/balance/persistence.hpp>      // clients that come back to the same server
+#include <halfproxy/balance/schedulers.hpp>       // which backend a new flow gets: eight models of one concept
 
 #include <halfproxy/engine/backend_profile.hpp>   // what is known of servers before they are asked
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
