@@ -63,6 +63,8 @@
 #include <halfproxy/balance/maglev.hpp>           // Maglev's look-up table
 #include <halfproxy/balance/persistence.hpp>      // clients that come back to the same server
 #include <halfproxy/balance/schedulers.hpp>       // which backend a new flow gets: eight models of one concept
+#include <halfproxy/balance/service_config.hpp>   // virtual services as configured, and what would be wrong with them
+#include <halfproxy/balance/service_table.hpp>    // which service an address is, and who gets its flows
 
 #include <halfproxy/engine/backend_profile.hpp>   // what is known of servers before they are asked
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
