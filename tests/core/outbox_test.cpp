@@ -79,3 +79,23 @@ TEST_CASE("a lent frame stays where it is and keeps what its device said; a clai
     CHECK(out.frames()[0].wire_length() == 1);
     CHECK(out.frames()[0].offload().checksum == checksum_state::unknown);
 }
+
+TEST_CASE("what keep_if() refuses does not leave, the rest keeps its order, and earlier frames are not asked about") {
+    outbox out(8);
+    for (std::uint8_t i = 0; i < 6; ++i) REQUIRE(out.push(side::inside, std::array<std::uint8_t, 1>{i}));
+    std::vector<int> asked;
+    out.keep_if(2, [&](outbox_frame& f) {
+        asked.push_back(f.data[0]);
+        f.exit = side::outside;
+        return f.data[0] % 2 == 1;
+    });
+    CHECK(asked == std::vector<int>{2, 3, 4, 5});
+    std::vector<int> left;
+    for (outbox_frame const& f : out.frames()) left.push_back(f.data[0]);
+    CHECK(left == std::vector<int>{0, 1, 3, 5});
+    CHECK(out.frames()[1].exit == side::inside);
+    CHECK(out.frames()[2].exit == side::outside);
+    CHECK(out.room() == 4);
+    out.keep_if(9, [](outbox_frame&) { return false; });
+    CHECK(out.used() == 4);
+}

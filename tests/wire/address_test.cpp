@@ -77,3 +77,31 @@ TEST_CASE("a port range contains both of its ends") {
     CHECK(port_range{}.contains(65535));
     CHECK(!port_range{5, 4}.contains(5));
 }
+
+TEST_CASE("groups, link-local addresses and addresses of nobody are told from hosts in both families (RFC 1122 section 3.2.1.3, RFC 4291 section 2.4)") {
+    auto const v4 = [](std::uint32_t a) { return ip_address::v4(a); };
+    auto const v6 = [](std::uint8_t first, std::uint8_t second, std::uint8_t last) {
+        return ip_address::v6({first, second, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last});
+    };
+    CHECK(is_group(v4(0xe0000001)));
+    CHECK(is_group(v4(0xffffffff)));
+    CHECK(!is_group(v4(0xdfffffff)));
+    CHECK(is_group(v6(0xff, 2, 1)));
+    CHECK(!is_group(v6(0xfe, 0x80, 1)));
+    CHECK(is_link_local(v4(0xa9fe0001)));
+    CHECK(!is_link_local(v4(0xa9ff0001)));
+    CHECK(is_link_local(v6(0xfe, 0x80, 1)));
+    CHECK(is_link_local(v6(0xfe, 0xbf, 1)));
+    CHECK(!is_link_local(v6(0xfe, 0xc0, 1)));
+    CHECK(is_nowhere(v4(0)));
+    CHECK(is_nowhere(v4(0x7f000001)));
+    CHECK(!is_nowhere(v4(0x80000001)));
+    CHECK(is_nowhere(ip_address::v6({})));
+    CHECK(is_nowhere(loopback6));
+    CHECK(!is_nowhere(v6(0, 0, 2)));
+    CHECK(is_host(v4(0xc0000201)));
+    CHECK(is_host(v6(0x20, 1, 1)));
+    CHECK(!is_host(v4(0)));
+    CHECK(!is_host(v4(0xe0000001)));
+    CHECK(!is_host(ip_address{}));
+}

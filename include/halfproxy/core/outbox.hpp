@@ -71,6 +71,21 @@ class outbox {
     }
 
     [[nodiscard]] std::span<outbox_frame const> frames() const noexcept { return {slots_.data(), used_}; }
+    [[nodiscard]] std::size_t used() const noexcept { return used_; }
+
+    /// Shows each frame from the `first`-th on, which may be changed, to `leaves(outbox_frame&)`; those for which it is false are taken out.
+    /// The others keep their order. `leaves` must not claim slots.
+    template <class Leaves>
+    void keep_if(std::size_t first, Leaves&& leaves) noexcept {
+        std::size_t kept = first;
+        for (std::size_t i = first; i < used_; ++i) {
+            if (!leaves(slots_[i])) continue;
+            if (kept != i) slots_[kept] = slots_[i];
+            ++kept;
+        }
+        used_ = kept < used_ ? kept : used_;
+    }
+
     [[nodiscard]] std::size_t room() const noexcept { return slots_.size() - used_; }
     void clear() noexcept { used_ = 0; }
 

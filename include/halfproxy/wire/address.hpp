@@ -27,6 +27,26 @@ struct ip_address {
     }
 };
 
+/// Class D and above (multicast, reserved, broadcast); ff00::/8.
+[[nodiscard]] constexpr bool is_group(ip_address const& a) noexcept { return a.version == 4 ? a.bytes[0] >= 0xe0 : a.bytes[0] == 0xff; }
+
+/// Stays on its link: 169.254.0.0/16 (RFC 3927 section 2.7), fe80::/10 (RFC 4291 section 2.5.6).
+[[nodiscard]] constexpr bool is_link_local(ip_address const& a) noexcept {
+    if (a.version == 4) return a.bytes[0] == 169 && a.bytes[1] == 254;
+    return a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
+}
+
+/// Unspecified or loopback, of IPv4 the whole networks 0 and 127: never on a wire.
+[[nodiscard]] constexpr bool is_nowhere(ip_address const& a) noexcept {
+    if (a.version == 4) return a.bytes[0] == 0 || a.bytes[0] == 127;
+    for (std::size_t i = 0; i + 1 < a.bytes.size(); ++i)
+        if (a.bytes[i] != 0) return false;
+    return a.bytes[15] <= 1;
+}
+
+/// One host can have it and send from it across links.
+[[nodiscard]] constexpr bool is_host(ip_address const& a) noexcept { return a.version != 0 && !is_group(a) && !is_nowhere(a); }
+
 /// All addresses that share the first `length` bits. version 0 contains every address of either family.
 struct ip_prefix {
     ip_address address{};

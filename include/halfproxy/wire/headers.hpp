@@ -20,6 +20,7 @@ using ipv6_bytes = std::array<std::uint8_t, 16>;
 namespace ether_type {
 inline constexpr std::uint16_t ipv4 = 0x0800;
 inline constexpr std::uint16_t ipv6 = 0x86dd;
+inline constexpr std::uint16_t arp = 0x0806;
 inline constexpr std::uint16_t vlan = 0x8100;       // 802.1Q
 inline constexpr std::uint16_t vlan_service = 0x88a8;  // 802.1ad
 inline constexpr std::uint16_t vlan_old_qinq = 0x9100; // before 802.1ad
