@@ -66,6 +66,13 @@
 #include <halfproxy/balance/service_config.hpp>   // virtual services as configured, and what would be wrong with them
 #include <halfproxy/balance/service_table.hpp>    // which service an address is, and who gets its flows
 
+#include <halfproxy/route/icmp_answer.hpp>        // a packet becomes the ICMP error or echo reply about itself
+#include <halfproxy/route/local_addresses.hpp>    // the addresses that are ours
+#include <halfproxy/route/neighbour_messages.hpp> // ARP and neighbour discovery, read and built
+#include <halfproxy/route/neighbours.hpp>         // who is at which link address
+#include <halfproxy/route/router.hpp>             // what is done before an engine, and where packets go after it
+#include <halfproxy/route/routes.hpp>             // connected prefixes and static routes
+
 #include <halfproxy/engine/backend_profile.hpp>   // what is known of servers before they are asked
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
 #include <halfproxy/engine/counters.hpp>          // what the engine counts

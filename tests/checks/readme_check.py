@@ -101,6 +101,7 @@ elif now != want:
 
 program = os.environ.get('HALFPROXY_BIN', '')
 if os.access(program, os.X_OK):
-    r = subprocess.run([program, 'check', '--config', os.path.join(root, 'tests/tool/readme.toml')], capture_output=True, text=True)
-    if r.returncode != 0:
-        sys.exit(f'the configuration of README.md is refused: {r.stderr}')
+    for sample in re.findall(r'<!-- snippet (\S+\.toml) -->', now):
+        r = subprocess.run([program, 'check', '--config', os.path.join(root, sample)], capture_output=True, text=True)
+        if r.returncode != 0:
+            sys.exit(f'{sample}, which README.md shows, is refused: {r.stderr}')

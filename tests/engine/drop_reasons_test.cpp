@@ -3,6 +3,7 @@
 #include <halfproxy/engine/engine.hpp>
 
 #include "tests/support/fragments.hpp"
+#include "tests/support/routed.hpp"
 #include "tests/support/splice.hpp"
 
 #include <map>
@@ -68,8 +69,41 @@ engine_config with_rule(rule_action action) {
     return c;
 }
 
+/// One packet from the client to a router between two networks, with whatever engine.
+drop_reason routed(byte_string const& datagram, mac_address const& to = our_outside_mac, unsigned type = 0, router_config const& config = two_networks()) {
+    plain_world w(config);
+    drop_reason const on_arrival = w.sends(side::outside, link_frame(to, client_mac, datagram, type)).reason;
+    w.pass(std::chrono::seconds(4));
+    return on_arrival != drop_reason::none || w.dropped(drop_reason::neighbour_unresolved) == 0 ? on_arrival : drop_reason::neighbour_unresolved;
+}
+
+void add_routed(std::map<drop_reason, story>& s) {
+    ip4 to_us;
+    to_us.destination = 0xc0000201;
+    ip4 nowhere;
+    nowhere.destination = 0x08080808;
+    ip4 last;
+    last.time_to_live = 1;
+    router_config quiet = two_networks();
+    quiet.icmp_per_second = 0;
+    router_config narrow = two_networks(), full = two_networks();
+    narrow.ports[1].mtu = 1280;
+    full.neighbours.waiting_frames = 0;
+    s[drop_reason::not_addressed_here] = [] { return routed(udp_packet(ip4{}, {}), stranger_mac); };
+    s[drop_reason::protocol_not_routed] = [] { return routed(filled(46), our_outside_mac, 0x88b5); };
+    s[drop_reason::neighbour_message] = [] { return routed(zeros(28), broadcast_mac, 0x0806); };
+    s[drop_reason::scope_not_forwarded] = [] { return routed(udp_packet(ip4{}, {}), broadcast_mac); };
+    s[drop_reason::hops_exceeded] = [last, quiet] { return routed(udp_packet(last, {}), our_outside_mac, 0, quiet); };
+    s[drop_reason::local_destination] = [to_us] { return routed(icmp_packet(to_us, 0, 0, {})); };
+    s[drop_reason::no_route] = [nowhere] { return routed(udp_packet(nowhere, {})); };
+    s[drop_reason::packet_too_big] = [narrow] { return routed(udp_packet(ip4{}, filled(1400)), our_outside_mac, 0, narrow); };
+    s[drop_reason::neighbour_unresolved] = [] { return routed(udp_packet(ip4{}, {})); };
+    s[drop_reason::neighbour_queue_full] = [full] { return routed(udp_packet(ip4{}, {}), our_outside_mac, 0, full); };
+}
+
 std::map<drop_reason, story> stories() {
     std::map<drop_reason, story> s;
+    add_routed(s);
     byte_string const syn = framed({}, tcp_datagram({}, true, syn_of({.isn = 5})));
     s[drop_reason::frame_truncated] = [] { return alone(zeros(13)); };
     s[drop_reason::vlan_stack_too_deep] = [] { return alone(ethernet(encode(ip4{}, encode(tcp{})), {{}, {}, {}, {}, {}})); };

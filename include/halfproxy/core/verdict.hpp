@@ -82,7 +82,18 @@ enum class verdict : std::uint8_t {
     X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
     X(icmp_denied, "an ICMP message nobody may send or should act on: redirect, source quench, an error about an error") \
     X(frame_room, "the buffer has no room for the packet's new form")                                    \
-    X(outbox_full, "no room for a packet the engine must send")
+    X(outbox_full, "no room for a packet the engine must send")                                          \
+    /* routed mode */                                                                                    \
+    X(not_addressed_here, "routed: its frame is for another host, or asks for another's link address")   \
+    X(protocol_not_routed, "routed: neither IP nor ARP, or under a VLAN tag")                            \
+    X(neighbour_message, "routed: an ARP or neighbour discovery message that is malformed, forged or not asked for") \
+    X(scope_not_forwarded, "routed: to or from a group, a broadcast or a link-local address, which stays on its link") \
+    X(hops_exceeded, "routed: its TTL or hop limit ends here")                                           \
+    X(local_destination, "routed: to an address of this machine, where nobody takes it")                 \
+    X(no_route, "routed: no route to its destination")                                                   \
+    X(packet_too_big, "routed: longer than the MTU of the port it is to leave through")                  \
+    X(neighbour_unresolved, "routed: its next hop does not answer when asked for its link address")      \
+    X(neighbour_queue_full, "routed: no room among the packets that wait for a next hop's link address")
 
 enum class drop_reason : std::uint8_t {
 #define HALFPROXY_X(name, text) name,
