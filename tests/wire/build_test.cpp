@@ -121,3 +121,73 @@ TEST_CASE("where the room is too short nothing is built") {
     room.push_back(0);
     CHECK(build_tcp(room, origin_from(from), {}, {}) == 54);
 }
+
+namespace {
+
+/// TCP packets of every kind that can be answered: families, tags, header options, extension headers, link layers.
+std::vector<std::pair<link_type, byte_string>> received_packets() {
+    std::vector<std::pair<link_type, byte_string>> all;
+    for (unsigned version : {4u, 6u})
+        for (unsigned zone : {0u, 42u}) {
+            endpoints e;
+            e.version = version;
+            e.zone = zone;
+            all.emplace_back(link_type::ethernet, framed(e, tcp_datagram(e, true, {.seq = 77, .flags = flags::syn, .payload = filled(40)})));
+            all.emplace_back(link_type::raw_ip, tcp_datagram(e, true, {.seq = 77, .flags = flags::syn, .payload = filled(60)}));
+        }
+    ip4 with_options;
+    with_options.options = {1, 1, 1, 0};
+    ip6 with_extension;
+    with_extension.extensions = {{60, {0, 1, 4, 0, 0, 0, 0}}};
+    all.emplace_back(link_type::ethernet, ethernet(tcp_packet(with_options, {})));
+    all.emplace_back(link_type::ethernet, ethernet(tcp_packet(with_extension, {})));
+    all.emplace_back(link_type::linux_cooked, byte_string{0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0} + tcp_datagram({}, true, {.flags = flags::syn}));
+    return all;
+}
+
+built_options options_of(std::uint32_t bits, split_mix64& random) {
+    return {.has_mss = (bits & 1) != 0,
+            .has_window_scale = (bits & 2) != 0,
+            .sack_permitted = (bits & 4) != 0,
+            .has_timestamps = (bits & 8) != 0,
+            .window_scale = static_cast<std::uint8_t>(random.below(15)),
+            .mss = static_cast<std::uint16_t>(random()),
+            .timestamp_value = static_cast<std::uint32_t>(random()),
+            .timestamp_echo = static_cast<std::uint32_t>(random())};
+}
+
+}  // namespace
+
+TEST_CASE("a packet written over the received one is the packet built for its way, whatever was received") {
+    split_mix64 random(12);
+    for (auto const& [link, bytes] : received_packets())
+        for (std::uint32_t round = 0; round < 64; ++round) {
+            way const direction = round % 2 == 0 ? way::back : way::on;
+            tcp_fields const fields{.seq = {static_cast<std::uint32_t>(random())},
+                                    .ack = {static_cast<std::uint32_t>(random())},
+                                    .flags = static_cast<std::uint8_t>(random()),
+                                    .window = static_cast<std::uint16_t>(random())};
+            built_options const options = options_of(round / 2, random);
+            byte_string in_place = bytes;
+            in_place.resize(256, 0xa5);
+            packet_view const view = parse(link, byte_span(in_place).first(bytes.size()), bytes.size());
+            packet_origin const origin = direction == way::back ? origin_from(bytes, link).reversed() : origin_from(bytes, link);
+            std::array<std::uint8_t, max_built_bytes> anew{};
+            std::size_t const n = build_tcp(anew, origin, fields, options);
+            REQUIRE(n != 0);
+            REQUIRE(build_in_place(link, view, in_place.size(), direction, fields, options) == n);
+            CHECK(byte_string(in_place.begin(), in_place.begin() + static_cast<std::ptrdiff_t>(n)) ==
+                  byte_string(anew.begin(), anew.begin() + static_cast<std::ptrdiff_t>(n)));
+        }
+}
+
+TEST_CASE("in place nothing is written where the room is too short, whatever the options") {
+    byte_string bytes = framed({}, tcp_datagram({}, true, {.seq = 1, .flags = flags::syn}));
+    byte_string const before = bytes;
+    packet_view const view = parse<link_type::ethernet>(byte_span(bytes));
+    std::size_t const enough = 14 + 20 + 20 + max_built_options;
+    CHECK_FALSE(has_room_in_place(view, enough - 1));
+    CHECK(has_room_in_place(view, enough));
+    CHECK(build_in_place(link_type::ethernet, view, enough - 1, way::back, {}, {}) == 0);
+    CHECK(bytes == before);
+}

@@ -54,6 +54,23 @@ TEST_CASE("a sum made of parts of even length is the sum of the whole, words inc
     }));
 }
 
+TEST_CASE("a sum as memory holds it stores the checksum that a sum of values gives, for every length from 0 to 200") {
+    split_mix64 random(8);
+    for (std::size_t n = 0; n <= 200; ++n) {
+        byte_string bytes(n);
+        for (auto& b : bytes) b = static_cast<std::uint8_t>(random.below(3) == 0 ? 0xff : random());
+        std::uint32_t const word = static_cast<std::uint32_t>(random());
+        memory_sum sum;
+        sum.add(big32{word}).add(bytes);
+        big16 field{};
+        sum.store_checksum(&field);
+        CHECK(field == checksum_sum{}.add32(word).add(bytes).checksum());
+        if (n < 32) continue;
+        memory_sum{}.add_fixed<32>(bytes.data()).store_checksum(&field);
+        CHECK(field == checksum_sum{}.add(byte_view(bytes).first(32)).checksum());
+    }
+}
+
 TEST_CASE("RFC 1071's own example") {
     byte_string const bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
     CHECK(checksum_sum{}.add(bytes).folded() == 0xddf2);

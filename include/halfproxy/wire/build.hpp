@@ -69,6 +69,17 @@ inline constexpr std::size_t max_built_options = 20;
 /// Longest packet built here.
 inline constexpr std::size_t max_built_bytes = max_link_bytes + sizeof(ipv6_header) + sizeof(tcp_header) + max_built_options;
 
+/// Which way a packet goes that is written over a received one: as that went, or back to its sender.
+enum class way : std::uint8_t { on, back };
+
+/// Writes a packet over `received`, TCP, in a frame of `capacity` bytes: the same bytes that build_tcp() writes for origin_of() or way_back_of(), in a
+/// third of the instructions, since the link header and the ends are there already. Returns its bytes; 0, and nothing changed, when `capacity` is too short.
+[[nodiscard]] std::size_t build_in_place(link_type link, packet_view const& received, std::size_t capacity, way direction,
+                                         tcp_fields const& fields, built_options const& options) noexcept;
+
+/// Whether build_in_place() finds room, whatever the options.
+[[nodiscard]] bool has_room_in_place(packet_view const& received, std::size_t capacity) noexcept;
+
 /// Writes the packet to the front of `out`, with complete checksums. Returns its bytes, 0 when `out` is too short.
 [[nodiscard]] std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fields const& fields,
                                     built_options const& options) noexcept;

@@ -18,6 +18,34 @@ namespace halfproxy {
     return static_cast<std::uint16_t>(half >> 16);
 }
 
+namespace detail {
+
+/// One's complement arithmetic in 64 bits, with end-around carry.
+[[nodiscard]] constexpr std::uint64_t add_carry(std::uint64_t a, std::uint64_t b) noexcept {
+    std::uint64_t const sum = a + b;
+    return sum + (sum < b ? 1u : 0u);
+}
+
+}  // namespace detail
+
+/// The sum of what lies in memory, in the machine's own byte order: folded, it is a checksum as memory holds it (RFC 1071 section 2 (B)). Of words
+/// of 32 bits, of which 2^32 cannot overflow it: no carries to look after, which is what makes short packets cheap.
+class memory_sum {
+  public:
+    memory_sum& add(big32 word) noexcept;
+    /// At an even offset of the packet; an odd last byte is padded with 0.
+    memory_sum& add(byte_view bytes) noexcept;
+    template <std::size_t Bytes>
+    memory_sum& add_fixed(std::uint8_t const* at) noexcept;  ///< a multiple of 4
+
+    [[nodiscard]] std::uint16_t folded() const noexcept { return fold_checksum(sum_); }
+    /// Into the field that was 0 when it was summed.
+    void store_checksum(void* field) const noexcept;
+
+  private:
+    std::uint64_t sum_ = 0;
+};
+
 /// A one's complement sum in progress, of values and of bytes as they lie in memory. Words of any width may be summed and folded once, at
 /// the end (RFC 1071 section 2 (C)), and the bytes' sum is swapped only then (section 2 (B)).
 class checksum_sum {
@@ -43,10 +71,8 @@ class checksum_sum {
         constexpr bool little = std::endian::native == std::endian::little;
         return little ? static_cast<std::uint16_t>(word << 8 | word >> 8) : word;
     }
-    /// With end-around carry: one's complement arithmetic in 64 bits.
     constexpr checksum_sum& add_native(std::uint64_t word) noexcept {
-        memory_ += word;
-        memory_ += memory_ < word ? 1u : 0u;
+        memory_ = detail::add_carry(memory_, word);
         return *this;
     }
 
@@ -102,7 +128,8 @@ template <contiguous_bytes Bytes>
 
 /// Of TCP, UDP, ICMP and ICMPv6. Reads the whole transport payload. The pseudo-header's addresses are the end points':
 /// where a source route ends, and of a mobile node its home address.
-[[nodiscard]] checksum_verdict verify_transport(const_packet_view const& packet) noexcept;
+template <contiguous_bytes Bytes>
+[[nodiscard]] checksum_verdict verify_transport(basic_packet_view<Bytes> const& packet) noexcept;
 
 }  // namespace halfproxy
 

@@ -126,6 +126,10 @@ template <link_type Link, contiguous_bytes Bytes>
 template <contiguous_bytes Bytes>
 [[nodiscard]] bool parse_usual(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept;
 
+/// The same of IPv6, without extension headers.
+template <contiguous_bytes Bytes>
+[[nodiscard]] bool parse_usual_v6(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept;
+
 /// The same, with the link layer known at run time only.
 template <contiguous_bytes Bytes>
 [[nodiscard]] basic_packet_view<Bytes> parse(link_type link, Bytes bytes, std::size_t wire_length) noexcept;

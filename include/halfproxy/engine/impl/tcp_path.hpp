@@ -279,7 +279,7 @@ void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction 
 template <engine_policies Policies>
 bool engine<Policies>::checksums_good(packet const& p, frame const& f) const noexcept {
     if (!config_.normalize.verify_checksums || f.offload.checksum != checksum_state::unknown) return true;
-    return verify_transport({p.view.bytes(), p.view.layout()}) != checksum_verdict::bad;
+    return verify_transport(p.view) != checksum_verdict::bad;
 }
 
 template <engine_policies Policies>

@@ -17,27 +17,54 @@ template <class Word>
     return word;
 }
 
-}  // namespace detail
-
 /// Eight bytes at a time: the sum does not depend on the width of its words (RFC 1071 section 2 (C)).
-HALFPROXY_ALWAYS_INLINE checksum_sum& checksum_sum::add(byte_view bytes) noexcept {
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE std::uint64_t sum_words(byte_view bytes) noexcept {
     std::uint8_t const* at = bytes.data();
     std::size_t const size = bytes.size();
-    for (std::size_t n = size / 8; n != 0; --n, at += 8) add_native(detail::load_native<std::uint64_t>(at));
+    std::uint64_t sum = 0;
+    for (std::size_t n = size / 8; n != 0; --n, at += 8) sum = add_carry(sum, load_native<std::uint64_t>(at));
     if ((size & 4u) != 0) {
-        add_native(detail::load_native<std::uint32_t>(at));
+        sum = add_carry(sum, load_native<std::uint32_t>(at));
         at += 4;
     }
     if ((size & 2u) != 0) {
-        add_native(detail::load_native<std::uint16_t>(at));
+        sum = add_carry(sum, load_native<std::uint16_t>(at));
         at += 2;
     }
     if ((size & 1u) != 0) {
         std::array<std::uint8_t, 2> const last{*at, 0};
-        add_native(detail::load_native<std::uint16_t>(last.data()));
+        sum = add_carry(sum, load_native<std::uint16_t>(last.data()));
     }
+    return sum;
+}
+
+}  // namespace detail
+
+HALFPROXY_ALWAYS_INLINE memory_sum& memory_sum::add(big32 word) noexcept {
+    sum_ += detail::load_native<std::uint32_t>(word.data());
     return *this;
 }
+
+template <std::size_t Bytes>
+HALFPROXY_ALWAYS_INLINE memory_sum& memory_sum::add_fixed(std::uint8_t const* at) noexcept {
+    static_assert(Bytes % 4 == 0 && Bytes <= 64);
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < Bytes; i += 4) sum_ += detail::load_native<std::uint32_t>(at + i);
+    return *this;
+}
+
+HALFPROXY_ALWAYS_INLINE memory_sum& memory_sum::add(byte_view bytes) noexcept {
+    std::uint64_t const sum = detail::sum_words(bytes);
+    sum_ += (sum & 0xffff'ffffu) + (sum >> 32);
+    return *this;
+}
+
+inline void memory_sum::store_checksum(void* field) const noexcept {
+    auto const checksum = static_cast<std::uint16_t>(~folded());
+    std::memcpy(field, &checksum, sizeof checksum);
+}
+
+HALFPROXY_ALWAYS_INLINE checksum_sum& checksum_sum::add(byte_view bytes) noexcept { return add_native(detail::sum_words(bytes)); }
 
 template <contiguous_bytes Bytes>
 HALFPROXY_ALWAYS_INLINE checksum_sum pseudo_header_sum(basic_packet_view<Bytes> const& packet, std::uint8_t protocol,
@@ -56,11 +83,10 @@ HALFPROXY_ALWAYS_INLINE checksum_verdict verify_ipv4_header(basic_packet_view<By
     byte_view const header = packet.bytes().subspan(packet.layout().network_offset);
     std::size_t const bytes = packet.ipv4().header_bytes();
     if (bytes < sizeof(ipv4_header) || bytes > header.size()) return checksum_verdict::unverifiable;
-    // Of whole 32-bit words; ten of them and more cannot overflow 64 bits. All ones is what a valid header sums to, in any byte order.
-    std::uint64_t sum = 0;
-    for (std::size_t at = 0; at < sizeof(ipv4_header); at += 4) sum += detail::load_native<std::uint32_t>(header.data() + at);
-    for (std::size_t at = sizeof(ipv4_header); at < bytes; at += 4) sum += detail::load_native<std::uint32_t>(header.data() + at);
-    return fold_checksum(sum) == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
+    memory_sum sum;  // all ones is what a valid header sums to, in any byte order
+    sum.add_fixed<sizeof(ipv4_header)>(header.data());
+    for (std::size_t at = sizeof(ipv4_header); at < bytes; at += 4) sum.add_fixed<4>(header.data() + at);
+    return sum.folded() == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
 }
 
 namespace detail {
@@ -135,19 +161,27 @@ inline checksum_addresses find_checksum_addresses(const_packet_view const& packe
     return l.transport_offset == l.network_offset + (l.ip_version == 4 ? sizeof(ipv4_header) : sizeof(ipv6_header));
 }
 
-}  // namespace detail
-
-inline checksum_verdict verify_transport(const_packet_view const& packet) noexcept {
+/// Of TCP behind a fixed header, whole.
+template <contiguous_bytes Bytes>
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE checksum_verdict verify_usual_tcp(basic_packet_view<Bytes> const& packet) noexcept {
     packet_layout const& l = packet.layout();
-    if (!packet.is_tcp() && !packet.is_udp() && !packet.is_icmp()) return checksum_verdict::unverifiable;
-    if (l.is_fragment() || l.datagram_end > packet.bytes().size()) return checksum_verdict::unverifiable;
+    std::uint8_t const* const ip = packet.bytes().data() + l.network_offset;
+    std::uint8_t const* const tcp = packet.bytes().data() + l.transport_offset;
+    memory_sum sum;
+    if (l.ip_version == 4)
+        sum.add_fixed<8>(ip + offsetof(ipv4_header, source));
+    else
+        sum.add_fixed<32>(ip + offsetof(ipv6_header, source));
+    std::uint32_t const bytes = l.datagram_end - l.transport_offset;
+    sum.add(big32{ip_protocol::tcp + bytes});  // zero halves of its pseudo-header words change no sum
+    sum.add_fixed<sizeof(tcp_header)>(tcp).add({tcp + sizeof(tcp_header), bytes - sizeof(tcp_header)});
+    return sum.folded() == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
+}
+
+[[nodiscard]] HALFPROXY_RARE checksum_verdict verify_other(const_packet_view const& packet) noexcept {
+    packet_layout const& l = packet.layout();
     std::uint32_t bytes = l.datagram_end - l.transport_offset;
-    if (packet.is_tcp() && detail::follows_fixed_header(l)) [[likely]] {
-        checksum_sum sum = pseudo_header_sum(packet, ip_protocol::tcp, bytes);
-        sum.add(packet.bytes().subspan(l.transport_offset, bytes));
-        return sum.folded() == 0xffff ? checksum_verdict::good : checksum_verdict::bad;
-    }
-    detail::checksum_addresses const addresses = detail::find_checksum_addresses(packet);
+    checksum_addresses const addresses = find_checksum_addresses(packet);
     if (addresses.destination == nullptr) return checksum_verdict::unverifiable;
     if (packet.is_udp()) {
         if (packet.udp().checksum == 0 && l.ip_version == 4) return checksum_verdict::absent;
@@ -162,6 +196,17 @@ inline checksum_verdict verify_transport(const_packet_view const& packet) noexce
     }
     sum.add(packet.bytes().subspan(l.transport_offset, bytes));
     return sum.checksum() == 0 ? checksum_verdict::good : checksum_verdict::bad;
+}
+
+}  // namespace detail
+
+template <contiguous_bytes Bytes>
+HALFPROXY_ALWAYS_INLINE checksum_verdict verify_transport(basic_packet_view<Bytes> const& packet) noexcept {
+    packet_layout const& l = packet.layout();
+    bool const tcp = packet.is_tcp();
+    if (!tcp && !packet.is_udp() && !packet.is_icmp()) return checksum_verdict::unverifiable;
+    if (l.is_fragment() || l.datagram_end > packet.bytes().size()) return checksum_verdict::unverifiable;
+    return tcp && detail::follows_fixed_header(l) ? detail::verify_usual_tcp(packet) : detail::verify_other({packet.bytes(), l});
 }
 
 }  // namespace halfproxy

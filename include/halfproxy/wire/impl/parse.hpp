@@ -265,6 +265,28 @@ inline bool is_icmp_error(std::uint8_t ip_version, std::uint8_t type) noexcept {
 
 namespace halfproxy {
 
+namespace detail {
+
+/// Of a frame known to be Ethernet, an IP header of `Transport - sizeof(ethernet_header)` bytes, and TCP. `length` counts from the IP header.
+template <std::size_t Transport, contiguous_bytes Bytes>
+HALFPROXY_ALWAYS_INLINE bool lay_out_usual(Bytes bytes, std::size_t wire_length, std::size_t length, packet_layout l, basic_packet_view<Bytes>& view) noexcept {
+    std::size_t const end = sizeof(ethernet_header) + length;
+    std::size_t const header = header_at<tcp_header>(bytes.data() + Transport).header_bytes();
+    std::size_t const payload = Transport + header;
+    bool const cut = wire_length > bytes.size();
+    if (header < sizeof(tcp_header) || payload > bytes.size() || payload > end || end > bytes.size() || cut) return false;
+    l.protocol = ip_protocol::tcp;
+    l.has_transport = true;
+    l.network_offset = sizeof(ethernet_header);
+    l.transport_offset = Transport;
+    l.payload_offset = static_cast<std::uint16_t>(payload);
+    l.datagram_end = static_cast<std::uint32_t>(end);
+    view = {bytes, l};
+    return true;
+}
+
+}  // namespace detail
+
 template <contiguous_bytes Bytes>
 HALFPROXY_ALWAYS_INLINE bool parse_usual(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept {
     constexpr std::size_t network = sizeof(ethernet_header), transport = network + sizeof(ipv4_header);
@@ -274,22 +296,23 @@ HALFPROXY_ALWAYS_INLINE bool parse_usual(Bytes bytes, std::size_t wire_length, b
     constexpr std::uint16_t fragmented = ipv4_fragment::more | ipv4_fragment::offset_mask;
     if (link.type != ether_type::ipv4 || ip.version_and_length != 0x45 || ip.protocol != ip_protocol::tcp || (ip.fragment & fragmented) != 0)
         return false;
-    std::size_t const end = network + ip.total_length;
-    std::size_t const header = header_at<tcp_header>(bytes.data() + transport).header_bytes();
-    std::size_t const payload = transport + header;
-    bool const cut = wire_length > bytes.size();
-    if (header < sizeof(tcp_header) || payload > bytes.size() || payload > end || end > bytes.size() || cut) return false;
     packet_layout l;
     l.ip_version = 4;
-    l.protocol = ip_protocol::tcp;
-    l.has_transport = true;
     l.ether_type = ether_type::ipv4;
-    l.network_offset = network;
-    l.transport_offset = transport;
-    l.payload_offset = static_cast<std::uint16_t>(payload);
-    l.datagram_end = static_cast<std::uint32_t>(end);
-    view = {bytes, l};
-    return true;
+    return detail::lay_out_usual<transport>(bytes, wire_length, ip.total_length, l, view);
+}
+
+template <contiguous_bytes Bytes>
+HALFPROXY_ALWAYS_INLINE bool parse_usual_v6(Bytes bytes, std::size_t wire_length, basic_packet_view<Bytes>& view) noexcept {
+    constexpr std::size_t network = sizeof(ethernet_header), transport = network + sizeof(ipv6_header);
+    if (bytes.size() < transport + sizeof(tcp_header)) return false;
+    auto const& link = header_at<ethernet_header>(bytes.data());
+    auto const& ip = header_at<ipv6_header>(bytes.data() + network);
+    if (link.type != ether_type::ipv6 || ip.version_class_flow >> 28 != 6 || ip.next_header != ip_protocol::tcp) return false;
+    packet_layout l;
+    l.ip_version = 6;
+    l.ether_type = ether_type::ipv6;
+    return detail::lay_out_usual<transport>(bytes, wire_length, sizeof(ipv6_header) + ip.payload_length, l, view);
 }
 
 template <link_type Link, contiguous_bytes Bytes>
