@@ -11,6 +11,7 @@
 #include <halfproxy/core/random.hpp>              // a seeded generator; no system randomness
 #include <halfproxy/core/time.hpp>                // a clock without now(), stamps and timeouts
 #include <halfproxy/core/token_bucket.hpp>        // at most so many a second
+#include <halfproxy/core/vector_unit.hpp>         // which vector instructions the processor has
 #include <halfproxy/core/verdict.hpp>             // the four verdicts and every drop_reason
 #include <halfproxy/core/version.hpp>             // the version of the library
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -90,5 +91,41 @@ TEST_CASE("words and tail of every length agree with the paper's algorithm") {
         for (auto& b : key) b = static_cast<std::uint8_t>(random());
         for (auto& b : message) b = static_cast<std::uint8_t>(random());
         CHECK(ours(key, message) == by_the_paper(key, message));
+    }
+}
+
+namespace {
+
+template <std::size_t Words>
+void check_side_by_side(vector_unit unit, std::mt19937_64& random) {
+    auto messages = std::make_unique<keyed_messages<Words>>();
+    for (std::size_t count = 0; count <= messages->capacity; ++count)
+        for (unsigned tail_bytes : {0u, 4u, 7u}) {
+            for (auto& row : messages->key)
+                for (auto& k : row) k = random();
+            for (auto& row : messages->word)
+                for (auto& w : row) w = random();
+            for (auto& tail : messages->word.back()) tail &= (std::uint64_t{1} << 8 * tail_bytes) - 1;
+            messages->digest.fill(0);
+            siphash_2_4::hash_all(*messages, count, tail_bytes, unit);
+            for (std::size_t i = 0; i < count; ++i) {
+                std::vector<std::uint64_t> words;
+                for (std::size_t w = 0; w + 1 < Words; ++w) words.push_back(messages->word[w][i]);
+                std::uint64_t const alone =
+                    siphash_2_4{}({messages->key[0][i], messages->key[1][i]}, words, messages->word[Words - 1][i], tail_bytes);
+                REQUIRE(messages->digest[i] == alone);
+            }
+        }
+}
+
+}  // namespace
+
+TEST_CASE("messages hashed side by side give what each gives alone, in every vector unit this processor has") {
+    std::mt19937_64 random(11);
+    for (vector_unit const unit : {vector_unit::none, vector_unit::avx2, vector_unit::avx512}) {
+        if (unit > widest_vector_unit()) continue;
+        check_side_by_side<1>(unit, random);
+        check_side_by_side<3>(unit, random);
+        check_side_by_side<6>(unit, random);
     }
 }

@@ -400,3 +400,60 @@ TEST_CASE("equal options do not show: the low bits of cookies are spread evenly"
         CHECK(n < 160);
     }
 }
+
+namespace {
+
+/// Cookies made and checked in bursts are those made and checked one by one.
+template <std::size_t AddressWords, class Cookies>
+void check_bursts(Cookies& cookies, std::mt19937_64& random) {
+    constexpr bool ipv6 = AddressWords == 4;
+    cookie_burst<AddressWords> burst;
+    auto const all = every_offer();
+    for (std::size_t count : {0u, 1u, 7u, 64u}) {
+        cookies.turn_to(at(50'000));
+        std::vector<cookie_subject> subjects;
+        std::vector<cookie_options> offers;
+        std::vector<cookie_draft> drafts;
+        for (std::size_t i = 0; i < count; ++i) {
+            subjects.push_back(subject(ipv6, static_cast<std::uint32_t>(random())));
+            subjects.back().addresses[random() % AddressWords] = random();
+            subjects.back().client_port = static_cast<std::uint16_t>(random());
+            subjects.back().zone = static_cast<std::uint16_t>(random() % 4095);
+            offers.push_back(dense_cookie_layout::kept(all[random() % all.size()], ipv6));
+            drafts.push_back(cookies.draft(offers[i], subjects[i].client_isn, ipv6));
+            cookies.note(burst, cookies.message_of(subjects[i], drafts[i], offers[i].has_timestamps));
+        }
+        REQUIRE(burst.size() == count);
+        cookies.hash(burst);
+        std::vector<cookie_echo> echoes;
+        for (std::size_t i = 0; i < count; ++i) {
+            cookie const c = cookies.finish(drafts[i], burst.mac(i)), alone = cookies.make(subjects[i], offers[i], ipv6, at(50'000));
+            CHECK(c.isn == alone.isn);
+            CHECK(c.timestamp_value == alone.timestamp_value);
+            echoes.push_back(echo_of(c, offers[i].has_timestamps));
+            if (random() % 2 == 0) echoes.back().isn.value ^= 1u << random() % 32;
+        }
+        burst.clear();
+        cookies.turn_to(at(70'000));  // the next epoch: the last one's cookies are still good
+        for (std::size_t i = 0; i < count; ++i) cookies.note(burst, cookies.message_of(subjects[i], echoes[i]));
+        cookies.hash(burst);
+        for (std::size_t i = 0; i < count; ++i) {
+            auto const alone = cookies.check(subjects[i], echoes[i], ipv6, at(70'000));
+            REQUIRE(cookies.belongs(echoes[i], burst.mac(i)) == alone.has_value());
+            if (alone) CHECK(cookies.options_of(echoes[i], burst.mac(i), ipv6) == *alone);
+        }
+        burst.clear();
+    }
+}
+
+}  // namespace
+
+TEST_CASE("cookies of a burst are those made and checked one by one, also with a hash that knows no bursts") {
+    std::mt19937_64 random(5);
+    syn_cookie<> cookies(secret(), rotation);
+    check_bursts<1>(cookies, random);
+    check_bursts<4>(cookies, random);
+    syn_cookie<twelve_bits> one_by_one(secret(), rotation);
+    check_bursts<1>(one_by_one, random);
+    check_bursts<4>(one_by_one, random);
+}

@@ -19,7 +19,8 @@ ALLOWED = re.compile(
     # Memory at construction time; the flow table may ask for huge pages.
     r"^operator (new|delete)(\[\])?\(|^(malloc|free|aligned_alloc|mmap|munmap|madvise|__errno_location)$|"
     # What the compiler itself calls.
-    r"^(_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|_Unwind_Resume|__gxx_personality_v0|__dso_handle|__cxa_\w+|__popcountdi2|_Unwind_\w+)$|"
+    r"^(_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|_Unwind_Resume|__gxx_personality_v0|__dso_handle|__cxa_\w+|__popcountdi2|_Unwind_\w+|"
+    r"__cpu_model|__cpu_indicator_init)$|"
     # Values of the standard library: errors and containers of configuration.
     r"^std::(terminate\(\)|__throw_|__detail::|exception|runtime_error|logic_error|invalid_argument|length_error|out_of_range|bad_alloc|"
     r"bad_array_new_length|system_error|_V2::(system|generic)_category|__cxx11::(basic_string|to_string)|allocator|_Rb_tree_|"

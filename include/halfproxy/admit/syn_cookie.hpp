@@ -133,12 +133,49 @@ struct cookie_echo {
     std::optional<std::uint32_t> timestamp_echo; ///< TSecr, when the ACK carries timestamps
 };
 
+/// What the MAC of a cookie is made of: the words, the last of which holds 4 bytes, and the parity of the epoch whose key it is.
+struct cookie_message {
+    static constexpr unsigned tail_bytes = 4;
+
+    std::array<std::uint64_t, 6> word;
+    std::uint8_t words;
+    std::uint8_t epoch_parity;
+};
+
+/// A cookie that lacks only its MAC.
+struct cookie_draft {
+    std::uint32_t low;  ///< the options' symbol and the epoch's parity, not yet masked
+    std::uint8_t scales;
+};
+
+/// Messages whose MACs are wanted at the same time. Their subjects all have `AddressWords` address words.
+template <std::size_t AddressWords>
+class cookie_burst {
+  public:
+    static constexpr std::size_t words = AddressWords + 2;
+    static constexpr std::size_t capacity = keyed_messages<words>::capacity;
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t mac(std::size_t i) const noexcept { return messages_.digest[i]; }  ///< after syn_cookie::hash()
+    void clear() noexcept { size_ = 0; }
+
+  private:
+    template <keyed_hash KeyedHash, cookie_layout Layout>
+    friend class syn_cookie;
+
+    keyed_messages<words> messages_{};
+    std::size_t size_ = 0;
+};
+
 /// Makes and checks cookies. Holds two derived keys at a time; keeps no state per client. Work: one hash to make, one to check.
 ///
 /// An epoch's key is derived from the secret and the epoch's number, counted from time 0 of a clock that all nodes share: they accept each other's
 /// cookies. `common_clock` says what to add to packet time to get that clock (nanoseconds since 1970, say). A new key is accepted at once and used for
 /// making after an eighth of a rotation only: so far ahead of others a node's clock may be, and behind by what their cookies still have to live.
 /// A cookie lives for at least seven eighths of a rotation and at most two.
+///
+/// make() and check() do it for one client. For a burst of them the hashes are computed side by side, where KeyedHash knows how: draft() and
+/// note() each, hash() all, then finish() each; or message_of() and note() each, hash() all, then belongs() each.
 template <keyed_hash KeyedHash = siphash_2_4, cookie_layout Layout = dense_cookie_layout>
 class syn_cookie {
   public:
@@ -168,27 +205,52 @@ class syn_cookie {
     [[nodiscard]] std::optional<cookie_options> check(cookie_subject const& subject, cookie_echo const& echo, bool ipv6,
                                                       time_point now) noexcept;
 
+    // --- The steps of make() and check() ------------------------------------------------------------------------------
+
+    /// Takes the keys of this time; the steps behind it use them.
+    void turn_to(time_point now) noexcept;
+
+    [[nodiscard]] cookie_draft draft(cookie_options const& options, seq_num client_isn, bool ipv6) const noexcept;
+    [[nodiscard]] static cookie finish(cookie_draft const& draft, std::uint64_t mac) noexcept;
+
+    /// Of a draft, or of the cookie that an echo claims to be.
+    [[nodiscard]] static cookie_message message_of(cookie_subject const& subject, cookie_draft const& draft, bool timestamps) noexcept;
+    [[nodiscard]] static cookie_message message_of(cookie_subject const& subject, cookie_echo const& echo) noexcept;
+
+    /// Whether an echo is that of the cookie with this MAC, and what that remembers.
+    [[nodiscard]] static bool belongs(cookie_echo const& echo, std::uint64_t mac) noexcept;
+    [[nodiscard]] static cookie_options options_of(cookie_echo const& echo, std::uint64_t mac, bool ipv6) noexcept;
+
+    [[nodiscard]] std::uint64_t hash(cookie_message const& message) const noexcept;
+
+    /// Adds a message; there is room for cookie_burst::capacity of them.
+    template <std::size_t AddressWords>
+    void note(cookie_burst<AddressWords>& burst, cookie_message const& message) const noexcept;
+    template <std::size_t AddressWords>
+    void hash(cookie_burst<AddressWords>& burst) const noexcept;
+
   private:
     using key_type = typename KeyedHash::key_type;
     static constexpr std::uint32_t low_mask = (1u << (Layout::option_bits + 1)) - 1;
 
-    /// Renews the keys if it is time; nanoseconds since the epoch began.
-    std::uint64_t turn_to(time_point now) noexcept;
     void turn(std::int64_t now_ns) noexcept;
     [[nodiscard]] std::int64_t into_epoch(std::int64_t now_ns) const noexcept;
     [[nodiscard]] key_type derive(std::int64_t epoch) const noexcept;
-    [[nodiscard]] static std::uint64_t mac(key_type const& key, cookie_subject const& subject, std::uint32_t symbol,
-                                           bool timestamps) noexcept;
+    [[nodiscard]] static cookie_message message_of(cookie_subject const& subject, std::uint32_t low, bool timestamps) noexcept;
     [[nodiscard]] static seq_num isn_of(std::uint64_t mac, std::uint32_t low) noexcept;
+    [[nodiscard]] static std::uint32_t scales_in(std::uint32_t timestamp, std::uint64_t mac) noexcept { return timestamp ^ static_cast<std::uint32_t>(mac); }
     [[nodiscard]] static std::uint32_t low_of(seq_num isn) noexcept { return (isn.value ^ isn.value >> mac_bits) & low_mask; }
 
     key_type master_;
     std::int64_t rotation_ns_;
+    std::uint64_t lag_ns_;          ///< so long into an epoch the key of the one before still makes cookies
     std::int64_t common_clock_ns_;  ///< less packet time
     std::int64_t epoch_ = 0;
     std::int64_t epoch_begin_ns_ = 0;     ///< in packet time
     std::uint64_t epoch_length_ns_ = 0;   ///< a rotation, but for an epoch in which the common clock was set
     std::array<key_type, live_keys> keys_{};  ///< by parity of their epoch: this one's and the one's before it
+    std::uint32_t making_parity_ = 0;     ///< of the epoch whose key makes cookies at the time of the last turn_to()
+    vector_unit vectors_ = widest_vector_unit();
 };
 
 }  // namespace halfproxy

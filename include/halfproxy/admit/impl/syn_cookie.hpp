@@ -47,11 +47,12 @@ struct cookie_slots {
 inline constexpr cookie_slots slots{};
 static_assert(slots.count == cookie_slots::tiny, "31 slots and the tiny one are five bits");
 
-/// Ascending values: as many as are not above it.
+/// The last of the ascending values that is not above `value`, or the first. By halves, without a branch.
 template <std::size_t N>
 [[nodiscard]] HALFPROXY_ALWAYS_INLINE constexpr std::uint32_t round_down(std::array<std::uint16_t, N> const& values, std::uint16_t value) noexcept {
-    std::uint16_t best = 0;
-    for (std::size_t i = 1; i < N; ++i) best = static_cast<std::uint16_t>(best + (values[i] <= value ? 1 : 0));
+    static_assert(std::has_single_bit(N));
+    std::uint32_t best = 0;
+    for (std::uint32_t half = N / 2; half != 0; half /= 2) best += values[best + half] <= value ? half : 0u;
     return best;
 }
 
@@ -71,17 +72,16 @@ inline void set_scale(cookie_options& options, std::uint8_t scale) noexcept {
 
 }  // namespace detail
 
-inline cookie_options dense_cookie_layout::kept(cookie_options const& options, bool ipv6) noexcept {
+HALFPROXY_ALWAYS_INLINE cookie_options dense_cookie_layout::kept(cookie_options const& options, bool ipv6) noexcept {
     cookie_options k = options;
-    if (k.has_timestamps) return k;
-    bool const tiny = k.mss < (ipv6 ? mss_v6 : mss_v4)[0];
+    bool const tiny = !k.has_timestamps && k.mss < (ipv6 ? mss_v6 : mss_v4)[0];
     k.sack_permitted = k.sack_permitted && !tiny;
     k.has_window_scale = k.has_window_scale && !tiny;
-    k.ecn = k.ecn && k.sack_permitted;
+    k.ecn = k.ecn && (k.has_timestamps || k.sack_permitted);
     return k;
 }
 
-inline std::uint32_t dense_cookie_layout::encode(cookie_options const& options, bool odd_isn, bool ipv6) noexcept {
+HALFPROXY_ALWAYS_INLINE std::uint32_t dense_cookie_layout::encode(cookie_options const& options, bool odd_isn, bool ipv6) noexcept {
     if (options.has_timestamps) {
         std::uint32_t const mss = detail::round_down(ipv6 ? many_mss_v6 : many_mss_v4, options.mss);
         return mss << 3 | (options.sack_permitted ? 4u : 0u) | (options.ecn ? 2u : 0u) | (odd_isn ? 1u : 0u);
@@ -123,7 +123,7 @@ template <keyed_hash KeyedHash, cookie_layout Layout>
 syn_cookie<KeyedHash, Layout>::syn_cookie(secret_key const& secret, timeout_ms rotation, packet_clock::duration common_clock) noexcept
     : master_(std::bit_cast<key_type>(secret.bytes)),
       rotation_ns_(std::int64_t{std::clamp(rotation, timeout_ms{1}, longest_key_rotation)} * 1'000'000),
-      common_clock_ns_(common_clock.count()) {}
+      lag_ns_(static_cast<std::uint64_t>(rotation_ns_ / making_lag)), common_clock_ns_(common_clock.count()) {}
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
 typename KeyedHash::key_type syn_cookie<KeyedHash, Layout>::derive(std::int64_t epoch) const noexcept {
@@ -155,11 +155,12 @@ std::int64_t syn_cookie<KeyedHash, Layout>::into_epoch(std::int64_t now_ns) cons
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-std::uint64_t syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
+void syn_cookie<KeyedHash, Layout>::turn_to(time_point now) noexcept {
     std::int64_t const ns = now.time_since_epoch().count();
     if (detail::ns_between(epoch_begin_ns_, ns) >= epoch_length_ns_) [[unlikely]]
         turn(ns);  // no division as long as the epoch lasts
-    return detail::ns_between(epoch_begin_ns_, ns);
+    bool const lags = detail::ns_between(epoch_begin_ns_, ns) < lag_ns_;
+    making_parity_ = static_cast<std::uint32_t>(epoch_ & 1) ^ static_cast<std::uint32_t>(lags);
 }
 
 /// The key of the epoch before stays where it is, for it may be one of another count.
@@ -193,13 +194,57 @@ bool syn_cookie<KeyedHash, Layout>::set_common_clock(packet_clock::duration comm
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-HALFPROXY_ALWAYS_INLINE std::uint64_t syn_cookie<KeyedHash, Layout>::mac(key_type const& key, cookie_subject const& s, std::uint32_t symbol,
-                                                 bool timestamps) noexcept {
-    std::array<std::uint64_t, 5> words = {s.addresses[0], s.addresses[1], s.addresses[2], s.addresses[3], 0};
-    words[s.address_words] =
-        std::uint64_t{s.client_port} << 48 | std::uint64_t{s.server_port} << 32 | s.client_isn.value;
-    std::uint64_t const tail = symbol | (timestamps ? 0x100u : 0u) | std::uint64_t{s.zone} << 16;
-    return KeyedHash{}(key, {words.data(), s.address_words + 1u}, tail, 4);
+HALFPROXY_ALWAYS_INLINE cookie_message syn_cookie<KeyedHash, Layout>::message_of(cookie_subject const& s, std::uint32_t low, bool timestamps) noexcept {
+    cookie_message m;
+    for (std::size_t w = 0; w < s.address_words; ++w) m.word[w] = s.addresses[w];
+    m.word[s.address_words] = std::uint64_t{s.client_port} << 48 | std::uint64_t{s.server_port} << 32 | s.client_isn.value;
+    std::uint32_t const symbol = low & (low_mask >> 1);
+    m.word[s.address_words + 1u] = symbol | (timestamps ? 0x100u : 0u) | std::uint64_t{s.zone} << 16;
+    m.words = static_cast<std::uint8_t>(s.address_words + 2u);
+    m.epoch_parity = static_cast<std::uint8_t>(low >> Layout::option_bits);
+    return m;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+HALFPROXY_ALWAYS_INLINE cookie_message syn_cookie<KeyedHash, Layout>::message_of(cookie_subject const& subject, cookie_draft const& draft,
+                                                                                 bool timestamps) noexcept {
+    return message_of(subject, draft.low, timestamps);
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+HALFPROXY_ALWAYS_INLINE cookie_message syn_cookie<KeyedHash, Layout>::message_of(cookie_subject const& subject, cookie_echo const& echo) noexcept {
+    return message_of(subject, low_of(echo.isn), echo.timestamp_echo.has_value());
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+HALFPROXY_ALWAYS_INLINE std::uint64_t syn_cookie<KeyedHash, Layout>::hash(cookie_message const& m) const noexcept {
+    std::size_t const whole = m.words - 1u;
+    return KeyedHash{}(keys_[m.epoch_parity], {m.word.data(), whole}, m.word[whole], cookie_message::tail_bytes);
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+template <std::size_t AddressWords>
+HALFPROXY_ALWAYS_INLINE void syn_cookie<KeyedHash, Layout>::note(cookie_burst<AddressWords>& burst, cookie_message const& m) const noexcept {
+    auto& messages = burst.messages_;
+    std::size_t const i = burst.size_++;
+    for (std::size_t k = 0; k < messages.key.size(); ++k) messages.key[k][i] = keys_[m.epoch_parity][k];
+    for (std::size_t w = 0; w < messages.word.size(); ++w) messages.word[w][i] = m.word[w];
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+template <std::size_t AddressWords>
+void syn_cookie<KeyedHash, Layout>::hash(cookie_burst<AddressWords>& burst) const noexcept {
+    constexpr std::size_t whole = AddressWords + 1;
+    auto& m = burst.messages_;
+    if constexpr (requires { KeyedHash::hash_all(m, burst.size_, cookie_message::tail_bytes, vectors_); }) {
+        KeyedHash::hash_all(m, burst.size_, cookie_message::tail_bytes, vectors_);
+    } else {
+        for (std::size_t i = 0; i < burst.size_; ++i) {
+            std::array<std::uint64_t, whole> words;
+            for (std::size_t w = 0; w < whole; ++w) words[w] = m.word[w][i];
+            m.digest[i] = KeyedHash{}({m.key[0][i], m.key[1][i]}, words, m.word[whole][i], cookie_message::tail_bytes);
+        }
+    }
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
@@ -213,35 +258,51 @@ seq_num syn_cookie<KeyedHash, Layout>::client_isn(seq_num ack_sequence, cookie_e
     std::uint32_t const symbol = low_of(echo.isn) & (low_mask >> 1);
     isn_parity const parity = Layout::parity(symbol, echo.timestamp_echo.has_value());
     bool const is_probe = parity != isn_parity::unsaid && (ack_sequence.value & 1u) == static_cast<std::uint32_t>(parity);
-    return is_probe ? ack_sequence : ack_sequence - 1;
+    return ack_sequence - static_cast<seq_len>(!is_probe);  // without a branch: a stranger's ACK is one or the other by chance
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6,
-                                           time_point now) noexcept {
-    bool const new_key = turn_to(now) >= static_cast<std::uint64_t>(rotation_ns_ / making_lag);
-    std::uint32_t const symbol = Layout::encode(options, (subject.client_isn.value & 1u) != 0, ipv6);
-    auto const parity = static_cast<std::uint32_t>((epoch_ - (new_key ? 0 : 1)) & 1);
-    std::uint64_t const m = mac(keys_[parity], subject, symbol, options.has_timestamps);
-    return {isn_of(m, parity << Layout::option_bits | symbol), static_cast<std::uint32_t>(m) ^ detail::scales_of(options)};
+HALFPROXY_ALWAYS_INLINE cookie_draft syn_cookie<KeyedHash, Layout>::draft(cookie_options const& options, seq_num client_isn, bool ipv6) const noexcept {
+    std::uint32_t const symbol = Layout::encode(options, (client_isn.value & 1u) != 0, ipv6);
+    return {making_parity_ << Layout::option_bits | symbol, detail::scales_of(options)};
 }
 
 template <keyed_hash KeyedHash, cookie_layout Layout>
-HALFPROXY_ALWAYS_INLINE std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo,
-                                                                   bool ipv6, time_point now) noexcept {
-    turn_to(now);
-    std::uint32_t const low = low_of(echo.isn);
-    std::uint32_t const symbol = low & (low_mask >> 1);
+HALFPROXY_ALWAYS_INLINE cookie syn_cookie<KeyedHash, Layout>::finish(cookie_draft const& draft, std::uint64_t mac) noexcept {
+    return {isn_of(mac, draft.low), static_cast<std::uint32_t>(mac) ^ draft.scales};
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+HALFPROXY_ALWAYS_INLINE bool syn_cookie<KeyedHash, Layout>::belongs(cookie_echo const& echo, std::uint64_t mac) noexcept {
+    bool const isn_fits = isn_of(mac, low_of(echo.isn)) == echo.isn;
+    return isn_fits && (!echo.timestamp_echo || scales_in(*echo.timestamp_echo, mac) <= 0xff);
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+cookie_options syn_cookie<KeyedHash, Layout>::options_of(cookie_echo const& echo, std::uint64_t mac, bool ipv6) noexcept {
     bool const timestamps = echo.timestamp_echo.has_value();
-    std::uint64_t const m = mac(keys_[low >> Layout::option_bits], subject, symbol, timestamps);
-    if (isn_of(m, low) != echo.isn) return std::nullopt;
-    std::uint32_t const scales = timestamps ? *echo.timestamp_echo ^ static_cast<std::uint32_t>(m) : 0;
-    if (scales > 0xff) return std::nullopt;
-    cookie_options options = Layout::decode(symbol, timestamps, ipv6);
+    cookie_options options = Layout::decode(low_of(echo.isn) & (low_mask >> 1), timestamps, ipv6);
     if (!timestamps) return options;
+    std::uint32_t const scales = scales_in(*echo.timestamp_echo, mac);
     detail::set_scale(options, scales & 0x0fu);
     options.promised_scale = scales >> 4 & 0x0fu;
     return options;
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+cookie syn_cookie<KeyedHash, Layout>::make(cookie_subject const& subject, cookie_options const& options, bool ipv6, time_point now) noexcept {
+    turn_to(now);
+    cookie_draft const d = draft(options, subject.client_isn, ipv6);
+    return finish(d, hash(message_of(subject, d, options.has_timestamps)));
+}
+
+template <keyed_hash KeyedHash, cookie_layout Layout>
+std::optional<cookie_options> syn_cookie<KeyedHash, Layout>::check(cookie_subject const& subject, cookie_echo const& echo, bool ipv6,
+                                                                   time_point now) noexcept {
+    turn_to(now);
+    std::uint64_t const mac = hash(message_of(subject, echo));
+    if (!belongs(echo, mac)) return std::nullopt;
+    return options_of(echo, mac, ipv6);
 }
 
 }  // namespace halfproxy
