@@ -137,6 +137,15 @@ class engine {
     /// What a frame turned out to be, which decides its path. Those that are looked up in a flow table come last.
     enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, fragment, icmp_error, tcp, datagram };
 
+    /// A client whose ACK carries a cookie of ours.
+    struct proven_client {
+        cookie_options options;
+        seq_num isn;
+    };
+
+    /// What check_cookies() found in an ACK; those it did not look at are checked one by one.
+    enum class cookie_finding : std::uint8_t { unchecked, none, valid };
+
     struct packet {
         packet_view view;
         std::uint64_t hash;
@@ -144,6 +153,8 @@ class engine {
         packet_kind kind;
         drop_reason error;
         std::uint16_t whole_bytes;  ///< of a first fragment: of its datagram, behind the IP header; 0 when not known yet
+        cookie_finding cookie;
+        proven_client client;  ///< of a valid cookie
     };
 
     struct decision {
@@ -162,10 +173,30 @@ class engine {
         tcp_options options;
     };
 
-    /// A client whose ACK carries a cookie of ours.
-    struct proven_client {
-        cookie_options options;
-        seq_num isn;
+    /// An ACK whose cookie is being checked.
+    struct claimed_cookie {
+        packet* p;
+        seq_num isn;  ///< of the cookie
+        seq_num client_isn;
+        std::uint32_t timestamp_echo;
+        bool timestamps;
+    };
+
+    /// A SYN that becomes its SYN-ACK when the MACs of its burst are known.
+    struct answered_syn {
+        packet const* p;
+        frame* f;
+        cookie_draft draft;
+        std::uint8_t flags;
+        built_options options;
+    };
+
+    /// The cookies of a burst whose MACs are computed together: first of the ACKs that claim to have one, later those for SYNs.
+    template <class Address>
+    struct cookie_work {
+        cookie_burst<sizeof(flow_tuple<Address>) / 8> burst;
+        std::array<claimed_cookie, max_burst> claims;
+        std::array<answered_syn, max_burst> answers;
     };
 
     // --- impl/engine.hpp: the path ----------------------------------------------------------------------------------
@@ -174,7 +205,7 @@ class engine {
     void read(std::span<frame> burst) noexcept;
     void read_one(std::size_t i, frame& f) noexcept;
     template <class Address>
-    void begin_look_up(std::size_t i, packet& p) noexcept;
+    void begin_look_up(std::size_t i, packet& p, flow_key<Address> const& k) noexcept;
     [[nodiscard]] bool header_sum_good(packet const& p, frame const& f) const noexcept;
     void classify(packet& p, frame const& f) const noexcept;
     [[nodiscard]] static packet_kind kind_of_whole(packet_view const& view) noexcept;
@@ -193,6 +224,8 @@ class engine {
     [[nodiscard]] flow_key<Address>& key(std::size_t i) noexcept;
     template <class Address>
     [[nodiscard]] flow_store<Address>& store() noexcept;
+    template <class Address>
+    [[nodiscard]] cookie_work<Address>& work() noexcept;
 
     // --- impl/tcp_path.hpp --------------------------------------------------------------------------------------------
     template <tcp_checks Checks, class Address>
@@ -205,6 +238,8 @@ class engine {
     [[nodiscard]] decision tcp_of_open_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <class Address>
     void note_state(flow<Address>& f, tcp_state before) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision reopen(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <class Address>
     void tell_own_scales(flow<Address>& f) noexcept;
     [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
@@ -224,6 +259,10 @@ class engine {
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision pass_syn(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision pick_up_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
+    template <tcp_checks Checks, class Address>
     [[nodiscard]] decision ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision answer_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept;
@@ -234,6 +273,10 @@ class engine {
     [[nodiscard]] bool checksums_good(packet const& p, frame const& f) const noexcept;
     [[nodiscard]] decision send_in_place(tcp_packet& t, packet_origin const& origin, tcp_fields const& fields,
                                          built_options const& options, verdict outcome) noexcept;
+    [[nodiscard]] decision send_in_place(tcp_packet& t, way direction, tcp_fields const& fields, built_options const& options) noexcept;
+    template <class Address>
+    [[nodiscard]] decision send_onward(tcp_packet& t, flow<Address> const& f, direction from, tcp_fields const& fields,
+                                       built_options const& options) noexcept;
 
     // --- impl/guard_path.hpp ------------------------------------------------------------------------------------------
     [[nodiscard]] static std::uint32_t exempt_sources(guard_config const& config) noexcept;
@@ -250,6 +293,8 @@ class engine {
     [[nodiscard]] bool challenges_now(flow_key<Address> const& key, side arrival) const noexcept;
     template <class Address>
     [[nodiscard]] guard_verdict ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept;
+    template <class Address>
+    [[nodiscard]] guard_verdict ask_each_scope(flow_key<Address> const& key, side arrival, admission wish) noexcept;
     void tell_observer(guard_event const& event) noexcept;
     template <class Address>
     [[nodiscard]] decision challenge(tcp_packet& t, flow_key<Address> const& key) noexcept;
@@ -266,11 +311,22 @@ class engine {
 
     // --- impl/challenge.hpp -------------------------------------------------------------------------------------------
     template <class Address>
-    [[nodiscard]] backend_promise promise_for(flow_key<Address> const& key, bool timestamps) const noexcept;
+    [[nodiscard]] backend_promise const& promise_for(flow_key<Address> const& key, bool timestamps, backend_promise& room) const noexcept;
+    template <class Address>
+    [[nodiscard]] backend_promise promise_of_known(flow_key<Address> const& key, bool timestamps) const noexcept;
     template <class Address>
     [[nodiscard]] decision send_cookie(tcp_packet& t, flow_key<Address> const& key) noexcept;
     template <class Address>
+    void write_cookies() noexcept;
+    void check_cookies(std::span<frame const> burst) noexcept;
+    template <class Address>
+    void claim_cookie(std::size_t i) noexcept;
+    template <class Address>
+    void check_claims() noexcept;
+    template <class Address>
     [[nodiscard]] std::optional<proven_client> check_cookie(tcp_packet const& t, flow_key<Address> const& key) noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<proven_client> check_cookie_alone(tcp_packet const& t, flow_key<Address> const& key) noexcept;
     template <class Address>
     [[nodiscard]] std::optional<proven_client> new_incarnation(tcp_packet const& t, flow_key<Address> const& key, flow<Address> const& old,
                                                                direction from, tcp_segment segment) noexcept;
@@ -365,6 +421,8 @@ class engine {
     template <class Address>
     [[nodiscard]] rule_action rule_for(flow_key<Address> const& key) const noexcept;
     template <class Address>
+    [[nodiscard]] rule_action rule_of_acl(flow_key<Address> const& key) const noexcept;
+    template <class Address>
     [[nodiscard]] flow<Address>* open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept;
     template <class Address>
     void close_flow(std::uint32_t number) noexcept;
@@ -415,6 +473,8 @@ class engine {
     std::array<packet, max_burst> packets_{};
     std::array<ipv4_key, max_burst> v4_keys_{};
     std::array<ipv6_key, max_burst> v6_keys_{};
+    cookie_work<std::uint32_t> v4_work_{};
+    cookie_work<ipv6_bytes> v6_work_{};
 };
 
 using half_proxy = engine<>;

@@ -94,11 +94,10 @@ typename engine<Policies>::decision engine<Policies>::server_while_connecting(tc
     if (kind == (tcp_flag::syn | tcp_flag::ack) && acknowledges_syn) return complete<Checks>(t, f);
     if ((kind & tcp_flag::ack) == 0 || acknowledges_syn) return drop(drop_reason::handshake_unexpected);
     // It answers an older connection: end that one there, and ask again at once.
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     tcp_fields const reset{.seq = {tcp.acknowledgment}, .ack = {}, .flags = tcp_flag::rst, .window = 0};
     bool const again = kind == tcp_flag::ack && t.out.push(h.syn.exit, h.syn.bytes());
     if (again) ++counters_.originated;
-    return send_in_place(t, back, reset, {}, verdict::reply);
+    return send_in_place(t, way::back, reset, {});
 }
 
 /// The client learns at once, with the numbers it expects.

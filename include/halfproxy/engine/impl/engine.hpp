@@ -37,9 +37,14 @@ template <engine_policies Policies>
 void engine<Policies>::process_piece(std::span<frame> burst, outbox& out) noexcept {
     read(burst);
     look_up(burst.size());
+    check_cookies(burst);
     // Other checks are asked for where a segment fails one; this one needs every segment's timestamps.
-    if (checks_.has(tcp_check::timestamps)) return act_on_all<chosen_checks<true>>(burst, out);
-    return act_on_all<chosen_checks<false>>(burst, out);
+    if (checks_.has(tcp_check::timestamps))
+        act_on_all<chosen_checks<true>>(burst, out);
+    else
+        act_on_all<chosen_checks<false>>(burst, out);
+    write_cookies<std::uint32_t>();
+    write_cookies<ipv6_bytes>();
 }
 
 namespace detail {
@@ -64,6 +69,7 @@ void engine<Policies>::begin(time_point now) noexcept {
         now_ = now;
     }
     stamp_ = {static_cast<std::uint32_t>(elapsed_ns_ / 1'000'000)};
+    cookies_.turn_to(now_);
     guard_.tick(stamp_, [this](guard_event const& e) { tell_observer(e); });
 }
 
@@ -128,6 +134,20 @@ template <class Address>
     return key;
 }
 
+/// key_of() what parse_usual() or parse_usual_v6() has recognized: no VLAN, TCP directly behind the header at `ip`.
+template <class Address>
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE flow_key<Address> usual_tcp_key(std::uint8_t const* ip) noexcept {
+    using header = std::conditional_t<std::is_same_v<Address, std::uint32_t>, ipv4_header, ipv6_header>;
+    auto const& network = header_at<header>(ip);
+    auto const& tcp = header_at<tcp_header>(ip + sizeof(header));
+    return {{network.source, network.destination, tcp.source_port, tcp.destination_port}, 0, ip_protocol::tcp};
+}
+
+/// verify_ipv4_header() of a header known to have no options.
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE bool fixed_header_sum_good(std::uint8_t const* ip) noexcept {
+    return memory_sum{}.add_fixed<sizeof(ipv4_header)>(ip).folded() == 0xffff;
+}
+
 template <class Address>
 [[nodiscard]] Address source_of(packet_view const& view) noexcept {
     if constexpr (std::is_same_v<Address, std::uint32_t>)
@@ -153,24 +173,27 @@ template <engine_policies Policies>
 HALFPROXY_ALWAYS_INLINE void engine<Policies>::read_one(std::size_t i, frame& f) noexcept {
     packet& p = packets_[i];
     p.candidate = {};
-    if (f.link == link_type::ethernet && parse_usual(f.bytes(), f.wire_length, p.view) && header_sum_good(p, f)) [[likely]] {
-        p.kind = packet_kind::tcp;
-        return begin_look_up<std::uint32_t>(i, p);
+    p.cookie = cookie_finding::unchecked;
+    p.kind = packet_kind::tcp;
+    if (f.link == link_type::ethernet) [[likely]] {
+        std::uint8_t const* const ip = f.data + sizeof(ethernet_header);
+        if (parse_usual(f.bytes(), f.wire_length, p.view) && (f.offload.checksum == checksum_state::partial || detail::fixed_header_sum_good(ip))) [[likely]]
+            return begin_look_up(i, p, detail::usual_tcp_key<std::uint32_t>(ip));
+        if (parse_usual_v6(f.bytes(), f.wire_length, p.view)) return begin_look_up(i, p, detail::usual_tcp_key<ipv6_bytes>(ip));
     }
     ::new (static_cast<void*>(&p.view)) packet_view(parse(f.link, f.bytes(), f.wire_length));  // in place: no copy
     classify(p, f);
     if (p.kind != packet_kind::tcp && p.kind != packet_kind::datagram) return;
     if (p.view.layout().ip_version == 4)
-        begin_look_up<std::uint32_t>(i, p);
+        begin_look_up(i, p, detail::key_of<std::uint32_t>(p.view, p.view.layout().vlan_id()));
     else
-        begin_look_up<ipv6_bytes>(i, p);
+        begin_look_up(i, p, detail::key_of<ipv6_bytes>(p.view, p.view.layout().vlan_id()));
 }
 
 template <engine_policies Policies>
 template <class Address>
-HALFPROXY_ALWAYS_INLINE void engine<Policies>::begin_look_up(std::size_t i, packet& p) noexcept {
-    flow_key<Address>& k = key<Address>(i);
-    k = detail::key_of<Address>(p.view, p.view.layout().vlan_id());
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::begin_look_up(std::size_t i, packet& p, flow_key<Address> const& k) noexcept {
+    key<Address>(i) = k;
     p.hash = store<Address>().table.hash(k);
     store<Address>().table.prefetch_bucket(p.hash);
 }
@@ -309,6 +332,15 @@ flow_key<Address>& engine<Policies>::key(std::size_t i) noexcept {
         return v4_keys_[i];
     else
         return v6_keys_[i];
+}
+
+template <engine_policies Policies>
+template <class Address>
+typename engine<Policies>::template cookie_work<Address>& engine<Policies>::work() noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_work_;
+    else
+        return v6_work_;
 }
 
 template <engine_policies Policies>

@@ -98,8 +98,14 @@ bool engine<Policies>::challenges_now(flow_key<Address> const& key, side arrival
 /// Of a SYN that would open a flow.
 template <engine_policies Policies>
 template <class Address>
-guard_verdict engine<Policies>::ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept {
+HALFPROXY_ALWAYS_INLINE guard_verdict engine<Policies>::ask_guard(flow_key<Address> const& key, side arrival, admission wish) noexcept {
     if (wish == admission::by_guard && guard_.challenges_every(arrival)) return guard_verdict::challenge;
+    return ask_each_scope(key, arrival, wish);
+}
+
+template <engine_policies Policies>
+template <class Address>
+[[gnu::noinline]] guard_verdict engine<Policies>::ask_each_scope(flow_key<Address> const& key, side arrival, admission wish) noexcept {
     bool const guarded = guard_.guards(arrival);
     guard_syn const syn = guard_syn_of(key, arrival);
     if (guarded) guard_.note_syn(syn, stamp_, [this](guard_event const& e) { tell_observer(e); });
@@ -130,7 +136,7 @@ void engine<Policies>::tell_observer(guard_event const& event) noexcept {
 
 template <engine_policies Policies>
 template <class Address>
-typename engine<Policies>::decision engine<Policies>::challenge(tcp_packet& t, flow_key<Address> const& key) noexcept {
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::challenge(tcp_packet& t, flow_key<Address> const& key) noexcept {
     guard_config const& config = guard_.config();
     bool const unacceptable = config.method == guard_method::challenge_reset && config.reset_by == reset_by::client;
     decision const d = unacceptable ? send_unacceptable_ack(t, key) : send_cookie(t, key);
@@ -172,8 +178,7 @@ typename engine<Policies>::decision engine<Policies>::send_unacceptable_ack(tcp_
     seq_num const client_isn{t.p.view.tcp().sequence};
     cookie const c = cookies_.make(detail::reset_subject(key), detail::reset_options, detail::is_v6<Address>, now_);
     seq_num const old = c.isn.at_or_before(client_isn) ? c.isn : seq_num{c.isn.value ^ 0x8000'0000u};
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
-    return send_in_place(t, back, {.seq = c.isn, .ack = old, .flags = tcp_flag::ack, .window = 0}, {}, verdict::reply);
+    return send_in_place(t, way::back, {.seq = c.isn, .ack = old, .flags = tcp_flag::ack, .window = 0}, {});
 }
 
 /// Whether this is the RST with which a client answers send_unacceptable_ack().
@@ -209,9 +214,8 @@ template <class Address>
 typename engine<Policies>::decision engine<Policies>::reset_proven(tcp_packet& t, flow_key<Address> const& key) noexcept {
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     note_proven(key, t.f.arrival);
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     seq_num const expected{t.p.view.tcp().acknowledgment};
-    return send_in_place(t, back, {.seq = expected, .ack = {}, .flags = tcp_flag::rst, .window = 0}, {}, verdict::reply);
+    return send_in_place(t, way::back, {.seq = expected, .ack = {}, .flags = tcp_flag::rst, .window = 0}, {});
 }
 
 }  // namespace halfproxy

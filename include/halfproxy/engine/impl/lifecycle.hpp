@@ -2,6 +2,7 @@
 // How flows begin, age, give way and end.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/engine/engine.hpp>
 
 #include <algorithm>
@@ -43,8 +44,13 @@ template <class Address>
 
 template <engine_policies Policies>
 template <class Address>
-rule_action engine<Policies>::rule_for(flow_key<Address> const& key) const noexcept {
-    if (acl_.rules().empty()) return rule_action::allow;
+HALFPROXY_ALWAYS_INLINE rule_action engine<Policies>::rule_for(flow_key<Address> const& key) const noexcept {
+    return acl_.rules().empty() ? rule_action::allow : rule_of_acl(key);
+}
+
+template <engine_policies Policies>
+template <class Address>
+[[gnu::noinline]] rule_action engine<Policies>::rule_of_acl(flow_key<Address> const& key) const noexcept {
     bool const ports = key.protocol == ip_protocol::tcp || key.protocol == ip_protocol::udp;
     return acl_.decide({detail::to_address(key.tuple.source), detail::to_address(key.tuple.destination), key.protocol,
                         ports ? key.tuple.destination_port : std::uint16_t{0}});
@@ -53,7 +59,7 @@ rule_action engine<Policies>::rule_for(flow_key<Address> const& key) const noexc
 /// Packets either way of what a rule lets through without a flow.
 template <engine_policies Policies>
 template <class Address>
-bool engine<Policies>::is_fast(flow_key<Address> const& key) const noexcept {
+HALFPROXY_ALWAYS_INLINE bool engine<Policies>::is_fast(flow_key<Address> const& key) const noexcept {
     if (!any_fast_rule_) return false;
     flow_key<Address> back = key;
     back.tuple = key.tuple.reversed();

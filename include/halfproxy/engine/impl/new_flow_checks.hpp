@@ -4,6 +4,7 @@
 // Read RFC 1122 sections 3.2.1.3 and 3.2.1.7, RFC 4291 section 2, RFC 6890 first.
 #pragma once
 
+#include <halfproxy/core/inline.hpp>
 #include <halfproxy/track/flow_key.hpp>
 #include <halfproxy/wire/parse.hpp>
 
@@ -36,6 +37,19 @@ namespace halfproxy::detail {
 
 [[nodiscard]] inline std::uint8_t hops_left(packet_view const& view) noexcept {
     return view.layout().ip_version == 4 ? view.ipv4().time_to_live : view.ipv6().hop_limit;
+}
+
+/// Neither nowhere nor a group.
+[[nodiscard]] inline bool is_host(std::uint32_t address) noexcept {
+    std::uint32_t const network = address >> 24;
+    return network - 1 < 0xdf && network != 127;  // 1 to 223
+}
+[[nodiscard]] inline bool is_host(ipv6_bytes const& address) noexcept { return (address[0] >> 5) == 1; }  // 2000::/3: all global unicast addresses
+
+/// Whether refusal_of() has nothing against a TCP packet, told without looking for reasons. False of a few that it lets through too.
+template <class Address>
+[[nodiscard]] HALFPROXY_ALWAYS_INLINE bool clearly_accepted(packet_view const& view, flow_tuple<Address> const& t) noexcept {
+    return is_host(t.source) && is_host(t.destination) && t.source != t.destination && hops_left(view) != 0;
 }
 
 /// Why the packet opens no flow; none when it may. TCP has one receiver (RFC 9293 section 3.9.2.3), others may have a group.

@@ -16,10 +16,11 @@ namespace halfproxy {
 
 namespace detail {
 
-/// All but where and when, from the ACK that proved the client.
-[[nodiscard]] inline handshake begin_handshake(tcp_header const& ack, tcp_options const& carried,
-                                               cookie_options const& remembered, seq_num client_isn) noexcept {
-    handshake h;
+/// All but where and when, from the ACK that proved the client. Every member but the SYN's bytes is set.
+inline void begin_handshake(handshake& h, tcp_header const& ack, tcp_options const& carried, cookie_options const& remembered,
+                            seq_num client_isn) noexcept {
+    h.held = {};
+    h.held_count = 0;
     h.client_isn = client_isn;
     h.cookie_isn = seq_num{ack.acknowledgment} - 1;
     h.cookie_timestamp = carried.timestamp_echo;
@@ -28,7 +29,6 @@ namespace detail {
     h.options = remembered;
     h.held_end = client_isn + 1;
     h.sent = 1;
-    return h;
 }
 
 /// Windows of SYNs are unscaled (RFC 7323 section 2.2): the client's, in bytes, as far as 16 bits go.
@@ -94,7 +94,7 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
         return drop(drop_reason::table_full);
     }
     handshake& h = handshakes_[*number];
-    h = detail::begin_handshake(t.p.view.tcp(), t.options, client.options, client.isn);
+    detail::begin_handshake(h, t.p.view.tcp(), t.options, client.options, client.isn);
     h.link = t.f.link;
     f->set_phase(flow_phase::connecting);
     f->shift.timestamp = *number;
@@ -105,7 +105,8 @@ template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 typename engine<Policies>::decision engine<Policies>::ask_server(tcp_packet& t, flow_key<Address> const& key, flow<Address>& f,
                                                                  handshake& h) noexcept {
-    backend_promise const promise = promise_for(key, false);
+    backend_promise room;
+    backend_promise const& promise = promise_for(key, false, room);
     h.offers_timestamps = h.options.has_timestamps && promise.timestamps;
     h.next_send = stamp_ + config_.server_syn.first_retry;
     f.client_scale = h.client_scale() & 0x0fu;
@@ -113,11 +114,9 @@ typename engine<Policies>::decision engine<Policies>::ask_server(tcp_packet& t, 
     f.promised_scale = h.options.has_window_scale ? told & 0x0fu : 0u;
     if (t.p.view.layout().payload_bytes() != 0) static_cast<void>(hold(t, h));
 
-    packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
-    detail::set_tuple(origin, f.leaving(direction::from_client));
     tcp_fields const syn = detail::syn_of(h);
     built_options const offered = detail::offer_of(h);
-    decision const d = send_in_place(t, origin, syn, offered, verdict::forward);
+    decision const d = send_onward(t, f, direction::from_client, syn, offered);
     if (d.outcome != verdict::forward) {
         close_flow<Address>(static_cast<std::uint32_t>(&f - store<Address>().table.records()));
         return d;
@@ -141,8 +140,6 @@ typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, fl
     if (t.out.room() == 0) return drop(drop_reason::outbox_full);
     if (h.offers_timestamps && !t.options.has_timestamps) return ask_without_timestamps(t, f);
     tcp_segment const syn_ack = make_tcp_segment(t.p.view.tcp(), t.options, 0);  // data on it is not taken and comes again
-    packet_origin to_client = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
-    detail::set_tuple(to_client, f.leaving(direction::from_server));
     track_result const result = tcp_tracker<Checks>::update(f.tcp, direction::from_server, syn_ack, Checks(checks_));
     if (result.outcome != track_outcome::accept) return drop(result.reason);
     ++counters_.handshakes_completed;
@@ -161,15 +158,14 @@ typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, fl
         handshakes_.release(number);
     }
     arm(f, timeout_of_flow(f));
-    return send_in_place(t, to_client,
+    return send_onward(t, f, direction::from_server,
                          {.seq = h.cookie_isn + 1,
                           .ack = h.client_isn + 1,
                           .flags = tcp_flag::ack,
                           .window = window_rescale{0, static_cast<std::uint8_t>(f.promised_scale)}.apply(syn_ack.window)},
                          {.has_timestamps = h.options.has_timestamps,
                           .timestamp_value = h.cookie_timestamp,
-                          .timestamp_echo = h.client_timestamp},
-                         verdict::forward);
+                          .timestamp_echo = h.client_timestamp});
 }
 
 template <engine_policies Policies>
@@ -238,13 +234,12 @@ template <engine_policies Policies>
 template <class Address>
 typename engine<Policies>::decision engine<Policies>::ask_without_timestamps(tcp_packet& t, flow<Address>& f) noexcept {
     handshake& h = handshakes_[f.shift.timestamp];
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     tcp_fields const reset{.seq = {t.p.view.tcp().acknowledgment}, .ack = {}, .flags = tcp_flag::rst, .window = 0};
     if (mended_ >= (handshakes_.capacity() + 3) / 4) {
         reset_client(f, h, t.out);
         ++counters_.handshakes_refused;
         close_flow<Address>(static_cast<std::uint32_t>(&f - store<Address>().table.records()));
-        return send_in_place(t, back, reset, {}, verdict::reply);
+        return send_in_place(t, way::back, reset, {});
     }
     h.offers_timestamps = false;
     h.sent = 1;
@@ -253,7 +248,7 @@ typename engine<Policies>::decision engine<Policies>::ask_without_timestamps(tcp
     h.syn.length = static_cast<std::uint32_t>(build_tcp(h.syn.data, there, detail::syn_of(h), detail::offer_of(h)));
     t.out.push(h.syn.exit, h.syn.bytes());
     ++counters_.originated;
-    return send_in_place(t, back, reset, {}, verdict::reply);
+    return send_in_place(t, way::back, reset, {});
 }
 
 /// A flow whose client uses timestamps and whose server does not: they end here, and begin here. TSval stands still, which RFC 7323
@@ -290,15 +285,13 @@ typename engine<Policies>::decision engine<Policies>::repeat_ack(tcp_packet& t, 
     bool const repeated = t.f.arrival == f.arrival(direction::from_server) && seq_num{tcp.sequence} + 1 == server.end &&
                           seq_num{tcp.acknowledgment} == server.max_ack;
     if (!repeated) return drop(drop_reason::syn_ack_mismatch);
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     std::uint32_t const window = std::min<std::uint32_t>(client.max_window >> f.tcp.scale[0], 0xffff);
     // Where timestamps are in force, every segment carries them (RFC 7323 section 3.2); the SYN-ACK holds both sides' values.
     built_options const options{.has_timestamps = t.options.has_timestamps,
                                 .timestamp_value = t.options.timestamp_echo,
                                 .timestamp_echo = t.options.timestamp_value};
-    return send_in_place(t, back,
-                         {.seq = client.end, .ack = client.max_ack, .flags = tcp_flag::ack, .window = static_cast<std::uint16_t>(window)},
-                         options, verdict::reply);
+    return send_in_place(t, way::back,
+                         {.seq = client.end, .ack = client.max_ack, .flags = tcp_flag::ack, .window = static_cast<std::uint16_t>(window)}, options);
 }
 
 }  // namespace halfproxy

@@ -139,15 +139,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     seq_num const granted = f.tcp.side[index(direction::from_client)].max_end;
     track_result const result = track<Checks>(f, from, segment);
     if (result.outcome == track_outcome::drop) return drop(result.reason);
-    if (result.outcome == track_outcome::reopen) {
-        // A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
-        if (!draining_ && challenges_now(key, t.f.arrival)) {
-            ++counters_.syns_seen;
-            return challenge(t, key);
-        }
-        close_flow<Address>(found.number());
-        return syn_without_flow<Checks>(t, key);
-    }
+    if (result.outcome == track_outcome::reopen) return reopen<Checks>(t, key, found);
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
     note_state(f, before);
     note_forwarded(f, from, t.p.view.layout());
@@ -164,6 +156,18 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::note_state(flow<Address>& f, tcp_
     if (before == tcp_state::syn_sent && f.tcp.state == tcp_state::established) ++counters_.flows_one_sided;
     arm(f, timeout_of_flow(f));
     if (f.is_spliced() && is_half_open(f.tcp.state)) tell_own_scales(f);
+}
+
+/// A challenge keeps no state: the old flow gives way only to a client that is let through or has proved itself.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::reopen(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept {
+    if (!draining_ && challenges_now(key, t.f.arrival)) {
+        ++counters_.syns_seen;
+        return challenge(t, key);
+    }
+    close_flow<Address>(found.number());
+    return syn_without_flow<Checks>(t, key);
 }
 
 /// The server has opened anew on a spliced tuple and the client, which had forgotten, answered: their numbers stay shifted, but each hears the
@@ -288,8 +292,10 @@ template <tcp_checks Checks, class Address>
     std::uint8_t const flags = t.p.view.tcp().flags;
     if (!valid_tcp_flags(flags)) return drop(drop_reason::tcp_flags);
     if (key.tuple.source_port == 0 || key.tuple.destination_port == 0) return drop(drop_reason::tcp_port_zero);
-    drop_reason const refusal = detail::refusal_of(t.p.view, ip_protocol::tcp, key.tuple);
-    if (refusal != drop_reason::none) return drop(refusal);
+    if (!detail::clearly_accepted(t.p.view, key.tuple)) [[unlikely]] {
+        drop_reason const refusal = detail::refusal_of(t.p.view, ip_protocol::tcp, key.tuple);
+        if (refusal != drop_reason::none) return drop(refusal);
+    }
     if (detail::link_forbids_answer(t.f)) return drop(drop_reason::ip_source);
     if (is_fast(key)) return forwarded;
     switch (flags & detail::deciding_flags) {
@@ -304,7 +310,7 @@ template <tcp_checks Checks, class Address>
 
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     ++counters_.syns_seen;
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     if (draining_) return drop(drop_reason::policy_denied);
@@ -322,8 +328,14 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
         case guard_verdict::drop: return drop(drop_reason::guard_overload);
         case guard_verdict::pass: break;
     }
-    if (drop_reason const fault = clamp_mss(t); fault != drop_reason::none) return drop(fault);
+    return pass_syn<Checks>(t, key);
+}
 
+/// Nobody challenges it: it opens a flow.
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::pass_syn(tcp_packet& t, flow_key<Address> const& key) noexcept {
+    if (drop_reason const fault = clamp_mss(t); fault != drop_reason::none) return drop(fault);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(drop_reason::table_full);
@@ -338,7 +350,7 @@ typename engine<Policies>::decision engine<Policies>::syn_without_flow(tcp_packe
 /// A bare ACK may carry a cookie of ours; otherwise it may be a connection that began before us.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
-typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     bool const may_be_cookie = honours_cookies(t.f.arrival);
     if (may_be_cookie) {
         if (auto const client = check_cookie(t, key)) return admit_proven<Checks>(t, key, *client);
@@ -349,6 +361,12 @@ typename engine<Policies>::decision engine<Policies>::ack_without_flow(tcp_packe
     if (!pick_up && may_be_cookie && config_.splice.invalid_ack == invalid_ack_policy::reset)
         return refuse_ack(t, drop_reason::cookie_invalid);
     if (!pick_up) return drop(may_be_cookie ? drop_reason::cookie_invalid : drop_reason::no_flow);
+    return pick_up_flow<Checks>(t, key);
+}
+
+template <engine_policies Policies>
+template <tcp_checks Checks, class Address>
+[[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::pick_up_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     flow<Address>* const f = open_flow(key, t.f.arrival, false);
@@ -405,13 +423,34 @@ typename engine<Policies>::decision engine<Policies>::send_in_place(tcp_packet& 
     return {outcome};
 }
 
+/// Forwarded on its way, or a reply on the way back.
+template <engine_policies Policies>
+typename engine<Policies>::decision engine<Policies>::send_in_place(tcp_packet& t, way direction, tcp_fields const& fields,
+                                                                    built_options const& options) noexcept {
+    std::size_t const bytes = build_in_place(t.f.link, t.p.view, t.f.capacity, direction, fields, options);
+    if (bytes == 0) return drop(drop_reason::frame_room);
+    t.f.length = t.f.wire_length = static_cast<std::uint32_t>(bytes);
+    t.f.offload = {};
+    return direction == way::back ? answered : forwarded;
+}
+
+/// In the name of direction `from`'s sender, whose packet it is written over.
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::send_onward(tcp_packet& t, flow<Address> const& f, direction from,
+                                                                                          tcp_fields const& fields, built_options const& options) noexcept {
+    if (f.rewrites == 0) [[likely]]
+        return send_in_place(t, way::on, fields, options);
+    packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
+    detail::set_tuple(origin, f.leaving(from));
+    return send_in_place(t, origin, fields, options, verdict::forward);
+}
+
 /// RFC 9293 section 3.10.7.1: the answer to a SYN for a port that is closed.
 template <engine_policies Policies>
 typename engine<Policies>::decision engine<Policies>::reset_sender(tcp_packet& t) noexcept {
-    packet_origin const back = way_back_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     seq_num const end = seq_num{t.p.view.tcp().sequence} + 1 + t.p.view.layout().payload_bytes();
-    return send_in_place(t, back, {.seq = {}, .ack = end, .flags = tcp_flag::rst | tcp_flag::ack, .window = 0}, {},
-                         verdict::reply);
+    return send_in_place(t, way::back, {.seq = {}, .ack = end, .flags = tcp_flag::rst | tcp_flag::ack, .window = 0}, {});
 }
 
 }  // namespace halfproxy
