@@ -52,6 +52,8 @@
 #include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
+#include <halfproxy/translate/port_pool.hpp>      // external ports, given out exactly
+#include <halfproxy/translate/port_space.hpp>     // which ports are taken: whole, or by destination
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 
