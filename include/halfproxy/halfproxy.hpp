@@ -50,6 +50,7 @@
 
 #include <halfproxy/translate/fast_open.hpp>      // TCP Fast Open's option taken out of a SYN
 #include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
+#include <halfproxy/translate/nat_binding.hpp>    // NAT mappings, held by flows and a while longer
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
 #include <halfproxy/translate/port_pool.hpp>      // external ports, given out exactly
