@@ -29,17 +29,17 @@ using bench::batch;
 /// Source NAT to one of 256 addresses and a port, and the virtual server's address to the real one: all four parts change. The
 /// client's 24 bits are spread over both, so no two flows get the same answer.
 struct nat_all {
-    [[nodiscard]] ipv4_tuple server_tuple(flow_request<std::uint32_t> const& r) noexcept {
+    [[nodiscard]] address_answer<std::uint32_t> translate(flow_request<std::uint32_t> const& r, stamp_ms) noexcept {
         auto const port = static_cast<std::uint16_t>(r.tuple.source);
         std::uint32_t const pool = port != 0 ? 0x0ac8'0000u : 0x0ac9'0000u;
-        return {pool | (r.tuple.source >> 16 & 0xffu), 0x0a01'0001u, port != 0 ? port : std::uint16_t{1}, 8443};
+        return {{pool | (r.tuple.source >> 16 & 0xffu), 0x0a01'0001u, port != 0 ? port : std::uint16_t{1}, 8443}};
     }
-    [[nodiscard]] ipv6_tuple server_tuple(flow_request<ipv6_bytes> const& r) noexcept {
+    [[nodiscard]] address_answer<ipv6_bytes> translate(flow_request<ipv6_bytes> const& r, stamp_ms) noexcept {
         ipv6_tuple t = r.tuple;
         t.source[0] = 0xfd;
         t.destination[0] = 0xfd;
         t.destination_port = 8443;
-        return t;
+        return {t};
     }
 };
 
@@ -65,7 +65,7 @@ template <class Engine, class Address>
 [[nodiscard]] flow_tuple<Address> server_side(std::uint32_t id) {
     flow_tuple<Address> const t = bench::client_tuple<Address>(id);
     if constexpr (std::is_same_v<Engine, nat_engine>)
-        return nat_all{}.server_tuple(flow_request<Address>{t, 0, ip_protocol::tcp, side::outside, true});
+        return nat_all{}.translate(flow_request<Address>{t, 0, ip_protocol::tcp, side::outside, true}, {}).server_tuple;
     else
         return t;
 }

@@ -20,15 +20,15 @@ ipv6_bytes real_server6() {
 
 /// A virtual service: whoever speaks to port 80 reaches another address and port.
 struct to_real_server {
-    ipv4_tuple server_tuple(flow_request<std::uint32_t> const& r) noexcept {
+    address_answer<std::uint32_t> translate(flow_request<std::uint32_t> const& r, stamp_ms) noexcept {
         ipv4_tuple t = r.tuple;
         if (t.destination_port == 80) t.destination = real_server4, t.destination_port = real_port;
-        return t;
+        return {t};
     }
-    ipv6_tuple server_tuple(flow_request<ipv6_bytes> const& r) noexcept {
+    address_answer<ipv6_bytes> translate(flow_request<ipv6_bytes> const& r, stamp_ms) noexcept {
         ipv6_tuple t = r.tuple;
         if (t.destination_port == 80) t.destination = real_server6(), t.destination_port = real_port;
-        return t;
+        return {t};
     }
 };
 

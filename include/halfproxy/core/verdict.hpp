@@ -12,7 +12,7 @@ namespace halfproxy {
 /// The one end of every packet.
 enum class verdict : std::uint8_t {
     forward,  ///< leaves through the other port, possibly rewritten in place
-    reply,    ///< became an answer in place and leaves through the port it came from
+    reply,    ///< leaves through the port it came from: it became an answer in place, or its flow hairpins
     hold,     ///< its content was taken over by the engine, which sends what follows through the outbox
     drop,     ///< goes nowhere; `drop_reason` says why
 };

@@ -4,6 +4,7 @@
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
 // SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/datagram_path.hpp
 // UDP and ICMP, impl/fragment_path.hpp fragments, impl/lifecycle.hpp how flows begin, age and end.
+// Which addresses a flow gets is a policy's business (policies.hpp): address_plan.hpp has one.
 #pragma once
 
 #include <halfproxy/admit/acl.hpp>
@@ -82,6 +83,7 @@ struct fragment_fate {
     tcp_segment segment{};            ///< TCP: in the tracker's numbers, without what is in later fragments
     drop_reason dropped_for = drop_reason::none;
     bool has_flow = false;
+    bool hairpin = false;       ///< it leaves through the side it came from
     bool tells_length = false;  ///< TCP: the tracker is still to hear how long the segment is
 };
 
@@ -121,7 +123,7 @@ class engine {
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + source_limits_.memory_bytes() +
-               guard_.memory_bytes() + held_.memory_bytes() + fragments_v4_.memory_bytes() + fragments_v6_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + sizeof(*this);
+               guard_.memory_bytes() + held_.memory_bytes() + fragments_v4_.memory_bytes() + fragments_v6_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + address_bytes() + sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -132,8 +134,16 @@ class engine {
     }
 
     [[nodiscard]] Policies& policies() noexcept { return policies_; }
+    [[nodiscard]] Policies const& policies() const noexcept { return policies_; }
 
   private:
+    [[nodiscard]] std::size_t address_bytes() const noexcept {
+        if constexpr (keeps_address_state)
+            return policies_.addresses.memory_bytes();
+        else
+            return 0;
+    }
+
     /// What a frame turned out to be, which decides its path. Those that are looked up in a flow table come last.
     enum class packet_kind : std::uint8_t { foreign, malformed, later_fragment, fragment, icmp_error, tcp, datagram };
 
@@ -164,6 +174,14 @@ class engine {
     static constexpr decision forwarded{verdict::forward};
     static constexpr decision answered{verdict::reply};
     [[nodiscard]] static constexpr decision drop(drop_reason reason) noexcept { return {verdict::drop, reason}; }
+
+    static constexpr bool keeps_address_state = stateful_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
+
+    template <class Address>
+    struct opened_flow {
+        flow<Address>* record;
+        drop_reason refusal;  ///< why there is none
+    };
 
     /// What a function of the TCP path needs besides the flow.
     struct tcp_packet {
@@ -240,6 +258,8 @@ class engine {
     void note_state(flow<Address>& f, tcp_state before) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision reopen(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] decision passed(flow<Address> const& f) const noexcept;
     template <class Address>
     void tell_own_scales(flow<Address>& f) noexcept;
     [[nodiscard]] drop_reason check_decisive(tcp_packet& t) noexcept;
@@ -423,7 +443,9 @@ class engine {
     template <class Address>
     [[nodiscard]] rule_action rule_of_acl(flow_key<Address> const& key) const noexcept;
     template <class Address>
-    [[nodiscard]] flow<Address>* open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept;
+    [[nodiscard]] opened_flow<Address> open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept;
+    template <class Address>
+    [[nodiscard]] address_answer<Address> foresee(flow_key<Address> const& key, side arrival) noexcept;
     template <class Address>
     void close_flow(std::uint32_t number) noexcept;
     template <class Address>

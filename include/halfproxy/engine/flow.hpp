@@ -17,7 +17,7 @@
 
 namespace halfproxy {
 
-/// Bit 0: numbers are shifted between the ends. Bit 1: there is more to it, which a handshake of the pool holds.
+/// Bit 0: numbers are shifted between the ends. Bit 1: there is more to it, which a handshake of the pool holds, unless it hairpins.
 enum class flow_phase : std::uint8_t {
     plain,       ///< both ends use the same numbers
     spliced,     ///< the server's numbers are shifted for the client
@@ -37,7 +37,7 @@ struct flow {
     std::uint8_t protocol = 0;
     std::uint8_t phase_bits : 2 = 0;
     std::uint8_t client_side : 1 = 0;
-    std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale
+    std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale; no_scale in a plain flow that hairpins
     std::uint8_t rewrites : 1 = 0;      ///< its packets leave with other addresses or ports than they came with
     tcp_connection tcp{};
     seq_shift shift{};                     ///< spliced; connecting and mended, shift.timestamp is the handshake's number
@@ -53,9 +53,18 @@ struct flow {
         static_assert(std::has_unique_object_representations_v<flow_tuple<Address>>);
         return std::memcmp(&tuple[d], &k.tuple, sizeof(k.tuple)) == 0 && zone == k.zone && protocol == k.protocol;
     }
-    [[nodiscard]] flow_phase phase() const noexcept { return static_cast<flow_phase>(phase_bits); }
+    [[nodiscard]] flow_phase phase() const noexcept { return is_hairpin() ? flow_phase::plain : static_cast<flow_phase>(phase_bits); }
     [[nodiscard]] bool is_spliced() const noexcept { return (phase_bits & 1u) != 0; }
-    [[nodiscard]] bool has_handshake() const noexcept { return (phase_bits & 2u) != 0; }
+    [[nodiscard]] bool has_handshake() const noexcept { return is_special() && !is_hairpin(); }
+    /// A plain flow that leaves through the side it came from, as do its answers. It has no bit of its own: it says it is connecting, with a window
+    /// scale that none has (RFC 7323 section 2.3), so that the path of established packets, which looks at bit 1 anyway, knows nothing of it.
+    [[nodiscard]] bool is_hairpin() const noexcept { return phase_bits == hairpin_phase && client_scale == no_scale; }
+    void set_hairpin() noexcept {
+        phase_bits = hairpin_phase;
+        client_scale = no_scale;
+    }
+    /// Bit 1: not for header prediction.
+    [[nodiscard]] bool is_special() const noexcept { return (phase_bits & 2u) != 0; }
     void set_phase(flow_phase p) noexcept { phase_bits = static_cast<std::uint8_t>(p) & 3u; }
 
     /// Spliced: whether an end was told another window scale than the other one uses. Rarely so.
@@ -67,11 +76,15 @@ struct flow {
     }
 
     /// The port from which direction d's packets come.
-    [[nodiscard]] side arrival(direction d) const noexcept {
-        return static_cast<side>(client_side ^ static_cast<std::uint8_t>(d));
-    }
+    [[nodiscard]] side arrival(direction d) const noexcept { return is_hairpin() ? static_cast<side>(client_side) : opposite_arrival(d); }
+    /// The same of a flow that is not special.
+    [[nodiscard]] side opposite_arrival(direction d) const noexcept { return static_cast<side>(client_side ^ static_cast<std::uint8_t>(d)); }
     /// The addresses and ports with which direction d's packets leave.
     [[nodiscard]] flow_tuple<Address> leaving(direction d) const noexcept { return tuple[1 - index(d)].reversed(); }
+
+  private:
+    static constexpr unsigned hairpin_phase = static_cast<unsigned>(flow_phase::connecting);
+    static constexpr unsigned no_scale = 15;
 };
 
 using ipv4_flow = flow<std::uint32_t>;

@@ -3,11 +3,16 @@
 #pragma once
 
 #include <halfproxy/core/frame.hpp>
+#include <halfproxy/core/time.hpp>
 #include <halfproxy/core/verdict.hpp>
 #include <halfproxy/engine/flow.hpp>
 
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <type_traits>
 
 namespace halfproxy {
 
@@ -43,19 +48,54 @@ struct admit_by_guard {
     }
 };
 
-/// Says how a flow's packets look to the server: the client's tuple with any of its four parts replaced. Asked once per flow. Exemplar:
-/// keep_addresses. The engine finds the flow by the answer reversed, so two flows must not get the same one: then
-/// the second is refused (drop_reason::table_full).
-template <class Policy>
-concept address_policy = requires(Policy& policy, flow_request<std::uint32_t> const& v4, flow_request<ipv6_bytes> const& v6) {
-    { policy.server_tuple(v4) } noexcept -> std::same_as<ipv4_tuple>;
-    { policy.server_tuple(v6) } noexcept -> std::same_as<ipv6_tuple>;
+/// How a flow's packets look to the server, or why there can be no such flow.
+template <class Address>
+struct address_answer {
+    flow_tuple<Address> server_tuple{};      ///< the client's, with any of its four parts replaced; of an ICMP query both ports are its identifier
+    drop_reason reason = drop_reason::none;  ///< none: the flow may be opened
+    bool hairpin = false;                    ///< it leaves through the side it came from (RFC 4787 REQ-9), and so do its answers
+    std::array<std::uint32_t, 2> holds{};    ///< what the policy keeps for this flow, for its own use; the engine hands it back
 };
+
+/// Says how flows are translated. Exemplar: keep_addresses. Asked once per flow. The engine finds the flow by the answer reversed, so two flows must not
+/// get the same one: then the second is refused (drop_reason::table_full).
+template <class Policy>
+concept stateless_address_policy = requires(Policy& policy, flow_request<std::uint32_t> const& v4, flow_request<ipv6_bytes> const& v6, stamp_ms now) {
+    { policy.translate(v4, now) } noexcept -> std::same_as<address_answer<std::uint32_t>>;
+    { policy.translate(v6, now) } noexcept -> std::same_as<address_answer<ipv6_bytes>>;
+};
+
+/// Besides: keeps something for each flow (a port, a server's share), which translate() takes and the engine gives back. Exemplar: address_plan.
+/// For every answer without a reason either refused(answer) or opened(flow, its number, answer) is called, before anything else, and for an opened flow
+/// closed(flow, its number, now) at its end. Numbers count from 0 for each address family. Says `static constexpr bool keeps_state = true`.
+template <class Policy>
+concept stateful_address_policy =
+    stateless_address_policy<Policy> && Policy::keeps_state &&
+    requires(Policy& p, ipv4_flow const& v4, ipv6_flow const& v6, flow_request<std::uint32_t> const& r4, flow_request<ipv6_bytes> const& r6,
+             address_answer<std::uint32_t> const& a4, address_answer<ipv6_bytes> const& a6, std::uint32_t number, stamp_ms now) {
+        { p.opened(v4, number, a4) } noexcept;
+        { p.opened(v6, number, a6) } noexcept;
+        { p.refused(a4, now) } noexcept;
+        { p.refused(a6, now) } noexcept;
+        { p.closed(v4, number, now) } noexcept;
+        { p.closed(v6, number, now) } noexcept;
+        /// Before a SYN is challenged: what translate() would say of it (reason and hairpin), without taking anything. A flow that hairpins is
+        /// never challenged: both its ends are on one side.
+        { p.foresee(r4, now) } noexcept -> std::same_as<address_answer<std::uint32_t>>;
+        { p.foresee(r6, now) } noexcept -> std::same_as<address_answer<ipv6_bytes>>;
+        /// Its own timers, at most `budget` steps.
+        { p.advance(now, std::uint32_t{}) } noexcept;
+        { p.next_deadline(now) } noexcept -> std::same_as<std::optional<stamp_ms>>;
+        { p.memory_bytes() } noexcept -> std::same_as<std::size_t>;
+    };
+
+template <class Policy>
+concept address_policy = stateless_address_policy<Policy> && (!requires { Policy::keeps_state; } || stateful_address_policy<Policy>);
 
 struct keep_addresses {
     template <class Address>
-    [[nodiscard]] flow_tuple<Address> server_tuple(flow_request<Address> const& request) noexcept {
-        return request.tuple;
+    [[nodiscard]] address_answer<Address> translate(flow_request<Address> const& request, stamp_ms) noexcept {
+        return {request.tuple};
     }
 };
 

@@ -44,8 +44,8 @@ typename engine<Policies>::packet_kind engine<Policies>::kind_of_whole(packet_vi
     return detail::keeps_link_alive(view) ? packet_kind::foreign : packet_kind::datagram;
 }
 
-/// Only the answering side keeps an answered flow alive: a spoofed sender could otherwise hold it for ever. Mappings of a NAT must also be
-/// refreshed from inside (RFC 4787 REQ-6); there are none with timers of their own yet.
+/// Only the answering side keeps an answered flow alive: a spoofed sender could otherwise hold it for ever. A translated flow is kept alive from inside,
+/// and from there alone (RFC 4787 REQ-6).
 template <engine_policies Policies>
 template <class Address>
 [[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::datagram(packet& p, frame& f, flow_key<Address> const& key,
@@ -67,20 +67,22 @@ template <class Address>
             policies_.admission.decide(flow_request<Address>{key.tuple, key.zone, key.protocol, f.arrival, false});
         if (wish == admission::deny) return drop(drop_reason::policy_denied);
         if (!within_source_limits(key)) return drop(drop_reason::source_limit);
-        flow_of = open_flow(key, f.arrival, false);
-        if (flow_of == nullptr) return drop(drop_reason::table_full);
+        auto const [opened, reason] = open_flow(key, f.arrival, false);
+        if (opened == nullptr) return drop(reason);
+        flow_of = opened;
         // The wheel is to ask in time for the shorter of the two.
         timeout_ms const unanswered = detail::timeout_of_datagrams(key.protocol, false, config_.timeouts);
         arm(*flow_of, std::min(unanswered, detail::timeout_of_datagrams(key.protocol, true, config_.timeouts)));
     }
-    if (from == direction::from_server) flow_of->last_seen = stamp_;
+    bool const refreshes = flow_of->rewrites != 0 ? f.arrival == side::inside : from == direction::from_server;
+    if (refreshes) flow_of->last_seen = stamp_;
     note_forwarded(*flow_of, from, p.view.layout());
     if (flow_of->rewrites != 0) {
         flow_tuple<Address> const to = flow_of->leaving(from);
         nat_rewriter<>::rewrite(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
                                 f.offload.checksum);
     }
-    return forwarded;
+    return passed(*flow_of);
 }
 
 }  // namespace halfproxy

@@ -65,12 +65,19 @@ template <tcp_checks Checks, class Address>
     decision d = forwarded;
     if (place.step == fragment_step::follow) {
         d.reason = follow<Checks, Address>(p.view, f, place.number);
-        if (d.reason != drop_reason::none) d.outcome = verdict::drop;
+        if (d.reason != drop_reason::none)
+            d.outcome = verdict::drop;
+        else if (table.fate(place.number).hairpin)
+            d = answered;
     } else {
         p.whole_bytes = table.whole_bytes(place.number);
         d = first_fragment<Checks, Address>(p, f, out, table.fate(place.number));
         table.decide(place.number, stamp_);
-        table.release(place.number, [&](frame& held) { return follow<Checks, Address>(parse(held.link, held.bytes(), held.wire_length), held, place.number); }, discard);
+        auto const after_first = [&](frame& held) {
+            if (table.fate(place.number).hairpin) held.arrival = other(held.arrival);  // what waited leaves through the other side
+            return follow<Checks, Address>(parse(held.link, held.bytes(), held.wire_length), held, place.number);
+        };
+        table.release(place.number, after_first, discard);
         std::uint32_t const sent = table.send_ready(out);
         counters_.fragments_released += sent;
         counters_.originated += sent;
@@ -96,7 +103,9 @@ typename engine<Policies>::decision engine<Policies>::first_fragment(packet& p, 
             break;
         default: break;
     }
-    if (d.outcome != verdict::forward) fate.dropped_for = d.outcome == verdict::drop ? d.reason : drop_reason::fragment_decisive;
+    flow_handle const found = d.outcome == verdict::reply && fate.has_flow ? store<Address>().table.find(fate.flow) : flow_handle{};
+    fate.hairpin = found && store<Address>().table.record(found).is_hairpin();
+    if (d.outcome != verdict::forward && !fate.hairpin) fate.dropped_for = d.outcome == verdict::drop ? d.reason : drop_reason::fragment_decisive;
     fate.source = detail::source_of<Address>(p.view);
     fate.destination = detail::destination_of<Address>(p.view);
     return d;

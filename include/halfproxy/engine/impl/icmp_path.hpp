@@ -69,7 +69,7 @@ typename engine<Policies>::decision engine<Policies>::icmp_error(packet& p, fram
     drop_reason const reason = relate<Address>(p, f, quoted, found);
     if (reason != drop_reason::none) return drop(reason);
     translate_error<Address>(p, f, quoted, found);
-    return forwarded;
+    return passed(store<Address>().table.record(found));
 }
 
 /// IPv6: of a datagram that is still in progress. Under address translation such a quote cannot be told back.
@@ -119,7 +119,9 @@ void engine<Policies>::translate_error(packet const& p, frame& f, packet_view co
     nat_endpoints<Address> to{};
     flow_tuple<Address> const leaving = about.leaving(from);
     Address const sender = detail::source_of<Address>(p.view);
-    to.source = sender == about.tuple[index(from)].source ? leaving.source : sender;
+    // A router behind a translated address is not to be seen either (RFC 5508 REQ-5); one beyond it is, or nobody could trace a route.
+    Address const end = about.tuple[index(from)].source;
+    to.source = sender == end || leaving.source != end ? leaving.source : sender;
     to.destination = leaving.destination;
     nat_rewriter<>::replace(p.view, to, outer);
     incremental_checksum::commit(p.view, outer, f.offload.checksum);

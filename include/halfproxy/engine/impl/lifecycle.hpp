@@ -66,28 +66,45 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::is_fast(flow_key<Address> const& 
     return rule_for(key) == rule_action::fast || rule_for(back) == rule_action::fast;
 }
 
-/// Null when there is no room, or when the address policy's answer belongs to another flow already.
+/// What the address policy would answer: before a challenge, which must promise nothing that cannot be kept.
 template <engine_policies Policies>
 template <class Address>
-flow<Address>* engine<Policies>::open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept {
+address_answer<Address> engine<Policies>::foresee(flow_key<Address> const& key, side arrival) noexcept {
+    if constexpr (keeps_address_state)
+        return policies_.addresses.foresee(flow_request<Address>{key.tuple, key.zone, key.protocol, arrival, false}, stamp_);
+    else
+        return {};
+}
+
+/// No flow when the address policy refuses it, when there is no room, or when the policy's answer belongs to another flow already.
+template <engine_policies Policies>
+template <class Address>
+typename engine<Policies>::template opened_flow<Address> engine<Policies>::open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept {
     auto& table = store<Address>().table;
     if (table.size() == table.capacity()) make_room<Address>();
     flow_request<Address> const request{key.tuple, key.zone, key.protocol, arrival, proven};
+    address_answer<Address> const answer = policies_.addresses.translate(request, stamp_);
+    if (answer.reason != drop_reason::none) return {nullptr, answer.reason};
     flow_key<Address> back = key;
-    back.tuple = policies_.addresses.server_tuple(request).reversed();
+    back.tuple = answer.server_tuple.reversed();
     insert_result const inserted = table.insert(key, back);
-    if (!inserted) return nullptr;
+    if (!inserted) {
+        if constexpr (keeps_address_state) policies_.addresses.refused(answer, stamp_);
+        return {nullptr, drop_reason::table_full};
+    }
     flow<Address>& f = table.record(inserted.handle);
     f.tuple = {key.tuple, back.tuple};
     f.rewrites = key.tuple.reversed() != back.tuple ? 1 : 0;
     f.zone = key.zone & 0x0fffu;
     f.protocol = key.protocol;
     f.client_side = static_cast<std::uint8_t>(arrival) & 1u;
+    if (answer.hairpin) f.set_hairpin();
     f.last_seen = f.opened = stamp_;
     ++counters_.flows_opened;
     flows_peak_ = std::max(flows_peak_, flows_now());
+    if constexpr (keeps_address_state) policies_.addresses.opened(f, inserted.handle.number(), answer);
     policies_.observer.opened(f);
-    return &f;
+    return {&f, drop_reason::none};
 }
 
 template <engine_policies Policies>
@@ -98,6 +115,7 @@ void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     if (f.phase() != flow_phase::connecting && detail::is_embryonic(f)) half_open_changed(f, -1);
     if (f.has_handshake()) release_handshake(f);
     policies_.observer.closed(f);
+    if constexpr (keeps_address_state) policies_.addresses.closed(f, number, stamp_);
     s.wheel.cancel(number);
     s.table.erase(number);
     ++counters_.flows_closed;
@@ -194,14 +212,21 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
         stamp_, timers_per_advance, [&](std::uint32_t number) { return on_timer<std::uint32_t>(number, out); });
     v6_.wheel.advance(stamp_, timers_per_advance - used,
                       [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
+    if constexpr (keeps_address_state) policies_.addresses.advance(stamp_, timers_per_advance);
 }
 
 template <engine_policies Policies>
 std::optional<time_point> engine<Policies>::next_deadline() const noexcept {
     std::optional<std::int32_t> ms;
-    for (auto const& deadline : {v4_.wheel.next_deadline(), v6_.wheel.next_deadline(), next_fragment_deadline()})
+    auto const consider = [&](std::optional<stamp_ms> deadline) {
         if (deadline && (!ms || *deadline - stamp_ < *ms)) ms = *deadline - stamp_;
-    return ms ? std::optional(now_ + std::chrono::milliseconds(*ms)) : std::nullopt;
+    };
+    consider(v4_.wheel.next_deadline());
+    consider(v6_.wheel.next_deadline());
+    consider(next_fragment_deadline());
+    if constexpr (keeps_address_state) consider(policies_.addresses.next_deadline(stamp_));
+    if (!ms) return std::nullopt;
+    return now_ + std::chrono::milliseconds(*ms);
 }
 
 }  // namespace halfproxy

@@ -88,10 +88,12 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const number = handshakes_.claim();
     if (!number) return drop(drop_reason::handshakes_full);
-    flow<Address>* const f = open_flow(key, t.f.arrival, true);
-    if (f == nullptr) {
+    auto const [f, refusal] = open_flow(key, t.f.arrival, true);
+    if (f == nullptr || f->is_hairpin()) {
         handshakes_.release(*number);
-        return drop(drop_reason::table_full);
+        if (f == nullptr) return drop(refusal);
+        close_flow<Address>(static_cast<std::uint32_t>(f - store<Address>().table.records()));
+        return drop(drop_reason::cookie_invalid);  // flows that hairpin are not challenged: it did not when its cookie was made
     }
     handshake& h = handshakes_[*number];
     detail::begin_handshake(h, t.p.view.tcp(), t.options, client.options, client.isn);

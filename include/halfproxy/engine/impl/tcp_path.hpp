@@ -50,8 +50,8 @@ HALFPROXY_ALWAYS_INLINE bool engine<Policies>::passes_as_predicted(packet const&
     bool const timestamps = !options.empty();
     if (timestamps && (Checks::uses_timestamps || !detail::only_timestamps(options))) return false;
     bool const spliced = known.is_spliced();
-    if ((header.flags & detail::deciding_flags) != tcp_flag::ack || l.more_fragments || known.arrival(from) != f.arrival) return false;
-    if (known.has_handshake() || (spliced && known.rescales())) return false;
+    if ((header.flags & detail::deciding_flags) != tcp_flag::ack || l.more_fragments || known.opposite_arrival(from) != f.arrival) return false;
+    if (known.is_special() || (spliced && known.rescales())) return false;
 
     // Without a branch: who sends next is as good as random. A plain flow's shift is 0.
     std::uint32_t const shift = known.shift.sequence & (0u - static_cast<std::uint32_t>(from == direction::from_client));
@@ -108,6 +108,13 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t,
     return tcp_of_open_flow<Checks>(t, key, found);
 }
 
+/// Of a packet that goes on with its flow.
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::passed(flow<Address> const& f) const noexcept {
+    return f.is_hairpin() ? answered : forwarded;
+}
+
 /// Both ends have a connection, or are about to.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
@@ -145,7 +152,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     note_forwarded(f, from, t.p.view.layout());
     bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
     if (!as_is) translate_tcp(t, f, from, granted);
-    return forwarded;
+    return passed(f);
 }
 
 template <engine_policies Policies>
@@ -324,7 +331,12 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::sy
         flow_request<Address>{key.tuple, key.zone, key.protocol, t.f.arrival, false});
     if (wish == admission::deny) return drop(drop_reason::policy_denied);
     switch (ask_guard(key, t.f.arrival, wish)) {
-        case guard_verdict::challenge: return challenge(t, key);
+        case guard_verdict::challenge:
+            if (address_answer<Address> const seen = foresee(key, t.f.arrival); seen.reason != drop_reason::none)
+                return drop(seen.reason);
+            else if (!seen.hairpin)
+                return challenge(t, key);
+            break;
         case guard_verdict::drop: return drop(drop_reason::guard_overload);
         case guard_verdict::pass: break;
     }
@@ -337,14 +349,14 @@ template <tcp_checks Checks, class Address>
 [[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::pass_syn(tcp_packet& t, flow_key<Address> const& key) noexcept {
     if (drop_reason const fault = clamp_mss(t); fault != drop_reason::none) return drop(fault);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
-    flow<Address>* const f = open_flow(key, t.f.arrival, false);
-    if (f == nullptr) return drop(drop_reason::table_full);
+    auto const [f, refusal] = open_flow(key, t.f.arrival, false);
+    if (f == nullptr) return drop(refusal);
     tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p.view.layout());
     translate_tcp(t, *f, direction::from_client, {});
-    return forwarded;
+    return passed(*f);
 }
 
 /// A bare ACK may carry a cookie of ours; otherwise it may be a connection that began before us.
@@ -369,13 +381,13 @@ template <tcp_checks Checks, class Address>
 [[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::pick_up_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
     if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
-    flow<Address>* const f = open_flow(key, t.f.arrival, false);
-    if (f == nullptr) return drop(drop_reason::table_full);
+    auto const [f, refusal] = open_flow(key, t.f.arrival, false);
+    if (f == nullptr) return drop(refusal);
     tcp_tracker<Checks>::pick_up(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     arm(*f, timeout_of_flow(*f));
     note_forwarded(*f, direction::from_client, t.p.view.layout());
     translate_tcp(t, *f, direction::from_client, {});
-    return forwarded;
+    return passed(*f);
 }
 
 /// Where only the server's direction passes here, a connection begins with its answer. Under address translation it could not be known
@@ -392,8 +404,8 @@ typename engine<Policies>::decision engine<Policies>::answer_without_flow(tcp_pa
     side const client = other(t.f.arrival);
     flow_request<Address> const request{opener.tuple, opener.zone, opener.protocol, client, false};
     if (policies_.admission.decide(request) == admission::deny) return drop(drop_reason::policy_denied);
-    flow<Address>* const f = open_flow(opener, client, false);
-    if (f == nullptr) return drop(drop_reason::table_full);
+    auto const [f, refusal] = open_flow(opener, client, false);
+    if (f == nullptr) return drop(refusal);
     tcp_tracker<Checks>::open_by_answer(f->tcp, segment_of<Checks>(t, *f, direction::from_server));
     ++counters_.flows_one_sided;
     half_open_changed(*f, +1);
