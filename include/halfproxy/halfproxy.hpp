@@ -77,11 +77,14 @@
 #include <halfproxy/route/router.hpp>             // what is done before an engine, and where packets go after it
 #include <halfproxy/route/routes.hpp>             // connected prefixes and static routes
 
+#include <halfproxy/engine/address_plan.hpp>      // static, destination and source NAT by rules
 #include <halfproxy/engine/backend_profile.hpp>   // what is known of servers before they are asked
 #include <halfproxy/engine/config.hpp>            // everything that can be set on an engine
 #include <halfproxy/engine/counters.hpp>          // what the engine counts
 #include <halfproxy/engine/engine.hpp>            // process(): the path of a packet
 #include <halfproxy/engine/flow.hpp>              // the flow record
 #include <halfproxy/engine/handshake.hpp>         // the handshake with the server that a valid cookie starts
+#include <halfproxy/engine/nat_config.hpp>        // rules of address translation, and what may be wrong with them
 #include <halfproxy/engine/policies.hpp>          // what a user may supply to the engine
+#include <halfproxy/engine/snat_pool.hpp>         // one rule of source NAT at work
 // clang-format on

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // Every reason for a drop, and a packet that gives it.
+#include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/engine.hpp>
 
 #include "tests/support/fragments.hpp"
+#include "tests/support/nat_lab.hpp"
 #include "tests/support/routed.hpp"
 #include "tests/support/splice.hpp"
 
@@ -101,6 +103,16 @@ void add_routed(std::map<drop_reason, story>& s) {
     s[drop_reason::neighbour_queue_full] = [full] { return routed(udp_packet(ip4{}, {}), our_outside_mac, 0, full); };
 }
 
+/// Two hosts behind an address with one port that one of them has; the second packet of the story.
+drop_reason behind_nat(std::function<void(nat_config&)> const& change, std::function<outcome(nat_lab&, end)> const& last) {
+    world_of const w;
+    nat_config nat = napt(w, {2000, 2000});
+    change(nat);
+    nat_lab l(w, nat);
+    end const external = l.mapped(w.inside(1, 4000), w.outside(9, 53));
+    return last(l, external).reason;
+}
+
 std::map<drop_reason, story> stories() {
     std::map<drop_reason, story> s;
     add_routed(s);
@@ -181,6 +193,20 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::no_flow] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}); };
     s[drop_reason::cookie_invalid] = [] { return tcp_alone({.seq = 5, .ack = 6, .flags = flags::ack}, guarded()); };
     s[drop_reason::table_full] = [] { engine_config c = guarded(guard_mode::off); c.limits.flows_v4 = 0; return tcp_alone(syn_of({.isn = 5}), c); };
+    auto const second_host = [](nat_lab& l, end) { return l.udp(side::inside, l.w.inside(2, 4000), l.w.outside(9, 53)); };
+    s[drop_reason::nat_ports_exhausted] = [=] { return behind_nat([](nat_config&) {}, second_host); };
+    s[drop_reason::nat_table_full] = [=] {
+        return behind_nat([](nat_config& n) { n.bindings_v4 = 1, n.snat[0].ports.ports = {2000, 2001}; }, second_host);
+    };
+    s[drop_reason::nat_no_block] = [=] {
+        return behind_nat([](nat_config& n) { n.snat[0].ports.ports = {2000, 2019}, n.snat[0].block_ports = 10; }, second_host);
+    };
+    s[drop_reason::nat_no_mapping] = [] {
+        return behind_nat([](nat_config&) {}, [](nat_lab& l, end e) { return l.udp(side::outside, l.w.outside(9, 53), {e.address, 2001}); });
+    };
+    s[drop_reason::nat_filtered] = [] {
+        return behind_nat([](nat_config&) {}, [](nat_lab& l, end e) { return l.udp(side::outside, l.w.outside(8, 53), e); });
+    };
     s[drop_reason::handshakes_full] = [] {
         engine_config c = guarded();
         c.limits.handshakes = 0;

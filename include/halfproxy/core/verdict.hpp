@@ -66,6 +66,12 @@ enum class verdict : std::uint8_t {
     X(cookie_invalid, "an ACK without flow whose cookie is wrong or too old")                            \
     X(table_full, "no room for a flow, and none that may give way")                                      \
     X(handshakes_full, "too many handshakes with servers in progress")                                   \
+    /* address translation */                                                                            \
+    X(nat_ports_exhausted, "every external port its NAT rule allows is taken")                           \
+    X(nat_table_full, "no room for another NAT mapping")                                                 \
+    X(nat_no_mapping, "to an address of a NAT pool, where no mapping is")                                \
+    X(nat_filtered, "to a NAT mapping whose filter lets in only who was spoken to")                      \
+    X(nat_no_block, "its source has no block of ports (deterministic NAT)")                              \
     /* handshake with the server */                                                                      \
     X(handshake_pending, "the server has not answered yet")                                              \
     X(handshake_unexpected, "not a packet this phase of the handshake allows")                           \

@@ -4,6 +4,8 @@
 
 #include <halfproxy/core/time.hpp>
 
+#include <initializer_list>
+
 namespace halfproxy {
 
 /// All in milliseconds; `never` is allowed everywhere.
@@ -40,6 +42,18 @@ struct flow_timeouts {
                 .last_ack = 10'000, .time_wait = 5'000, .closed = 2'000, .unacknowledged = 60'000,
                 .retransmitting = 150'000, .udp_new = 10'000, .udp_replied = 60'000, .icmp = 10'000, .other_new = 30'000,
                 .other_replied = 300'000, .fragment = 15'000};
+    }
+
+    /// Raised to the floors for translated flows: established 2 h 4 min, opening and closing 4 min (RFC 5382 REQ-5, RFC 7857 section 2), UDP and other
+    /// protocols 2 min, ICMP queries 1 min (RFC 4787 REQ-5, RFC 5508 REQ-2).
+    [[nodiscard]] constexpr flow_timeouts under_nat() const noexcept {
+        flow_timeouts t = *this;
+        auto const raise = [](timeout_ms& value, timeout_ms floor) { value = value < floor ? floor : value; };
+        raise(t.established, 7'440'000);
+        for (timeout_ms* transitory : {&t.syn_sent, &t.syn_received, &t.half_closed, &t.last_ack, &t.time_wait, &t.closed}) raise(*transitory, 240'000);
+        for (timeout_ms* datagrams : {&t.udp_new, &t.udp_replied, &t.other_new, &t.other_replied}) raise(*datagrams, 120'000);
+        raise(t.icmp, 60'000);
+        return t;
     }
 };
 

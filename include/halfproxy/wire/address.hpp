@@ -52,6 +52,8 @@ struct ip_prefix {
     ip_address address{};
     std::uint8_t length = 0;
 
+    friend bool operator==(ip_prefix const&, ip_prefix const&) noexcept = default;
+
     [[nodiscard]] constexpr bool contains(ip_address const& a) const noexcept {
         if (address.version == 0) return true;
         if (address.version != a.version) return false;
@@ -67,6 +69,8 @@ struct ip_prefix {
 struct port_range {
     std::uint16_t first = 0;
     std::uint16_t last = 65535;  ///< inclusive
+
+    friend bool operator==(port_range const&, port_range const&) noexcept = default;
 
     [[nodiscard]] constexpr bool contains(std::uint16_t port) const noexcept { return first <= port && port <= last; }
 };

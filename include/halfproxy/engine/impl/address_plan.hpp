@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: BSL-1.0
+// From a flow's first packet to its addresses on the other side.
+#pragma once
+
+#include <halfproxy/engine/address_plan.hpp>
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+namespace halfproxy {
+
+namespace detail {
+
+[[nodiscard]] constexpr bool is_icmp(std::uint8_t protocol) noexcept { return protocol == ip_protocol::icmp || protocol == ip_protocol::icmpv6; }
+
+/// An ICMP query's identifier belongs to who asks: the other end has none.
+[[nodiscard]] constexpr std::uint16_t remote_port(std::uint8_t protocol, std::uint16_t port) noexcept { return is_icmp(protocol) ? std::uint16_t{0} : port; }
+
+}  // namespace detail
+
+namespace detail {
+
+template <class Address>
+inline constexpr std::uint8_t version_of = std::is_same_v<Address, std::uint32_t> ? 4 : 6;
+
+template <class Address>
+[[nodiscard]] std::uint32_t flows_of(limits_config const& limits) noexcept {
+    return version_of<Address> == 4 ? limits.flows_v4 : limits.flows_v6;
+}
+
+template <class Address>
+[[nodiscard]] bool is_of(snat_rule const& rule) noexcept {
+    return !rule.pool.empty() && rule.pool[0].address.version == version_of<Address>;
+}
+
+}  // namespace detail
+
+template <class Address>
+std::uint32_t address_plan::capacity_for(nat_config const& nat, limits_config const& limits) noexcept {
+    if (std::none_of(nat.snat.begin(), nat.snat.end(), detail::is_of<Address>)) return 0;
+    std::uint32_t const given = detail::version_of<Address> == 4 ? nat.bindings_v4 : nat.bindings_v6;
+    return given == 0 ? detail::flows_of<Address>(limits) : given;
+}
+
+template <class Address>
+address_plan::family_state<Address> address_plan::make_family(nat_config const& nat, limits_config const& limits) {
+    std::uint32_t const capacity = capacity_for<Address>(nat, limits);
+    family_state<Address> state{binding_table<Address>(capacity, nat.linger, nat.seed)};
+    for (std::size_t i = 0; i < nat.snat.size(); ++i)
+        if (detail::is_of<Address>(nat.snat[i]))
+            state.pools.push_back({static_cast<std::uint32_t>(i), snat_pool<Address>(nat.snat[i], capacity, nat.shard, nat.shards, nat.seed + 16 * i)});
+    state.held.resize(state.pools.empty() ? 0 : detail::flows_of<Address>(limits));
+    return state;
+}
+
+template <class Address>
+std::size_t address_plan::family_bytes(nat_config const& nat, limits_config const& limits) noexcept {
+    std::uint32_t const capacity = capacity_for<Address>(nat, limits);
+    std::size_t sum = binding_table<Address>::memory_bytes(capacity);
+    for (snat_rule const& rule : nat.snat)
+        if (detail::is_of<Address>(rule)) sum += snat_pool<Address>::memory_bytes(rule, capacity);
+    return sum + (capacity == 0 ? 0 : detail::flows_of<Address>(limits) * sizeof(holds));
+}
+
+inline std::size_t address_plan::memory_bytes(nat_config const& nat, limits_config const& limits) noexcept {
+    return family_bytes<std::uint32_t>(nat, limits) + family_bytes<ipv6_bytes>(nat, limits);
+}
+
+inline address_plan::address_plan(nat_config const& nat, limits_config const& limits)
+    : config_(nat), v4_(make_family<std::uint32_t>(nat, limits)), v6_(make_family<ipv6_bytes>(nat, limits)) {}
+
+template <class Address>
+address_plan::family_state<Address>& address_plan::family() noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_;
+    else
+        return v6_;
+}
+
+template <class Address>
+address_plan::family_state<Address> const& address_plan::family() const noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_;
+    else
+        return v6_;
+}
+
+// --- Answers ----------------------------------------------------------------------------------------------------------------
+
+template <class Address>
+address_answer<Address> address_plan::translate(flow_request<Address> const& request, stamp_ms now) noexcept {
+    address_answer<Address> const a = answer(request, now, true);
+    if (a.reason == drop_reason::none && a.hairpin) ++counters_.hairpins;
+    return a;
+}
+
+template <class Address>
+address_answer<Address> address_plan::foresee(flow_request<Address> const& request, stamp_ms now) noexcept {
+    return answer(request, now, false);
+}
+
+/// Where to, and then in whose name. What the first step holds is let go when the second fails.
+template <class Address>
+address_answer<Address> address_plan::answer(flow_request<Address> const& request, stamp_ms now, bool take) noexcept {
+    address_answer<Address> a{request.tuple};
+    find_destination(request, a, take);
+    if (a.reason == drop_reason::none) find_source(request, a, now, take);
+    if (a.reason != drop_reason::none && take) {
+        refused(a, now);
+        a.holds = {};
+    }
+    return a;
+}
+
+/// A service, once there are any, is asked first of all: its address is neither static nor a pool's.
+template <class Address>
+void address_plan::find_destination(flow_request<Address> const& request, address_answer<Address>& a, bool take) noexcept {
+    if (by_static_rule(request, a) || by_dnat_rule(request, a)) return;
+    by_mapping(request, a, take);
+}
+
+template <class Address>
+bool address_plan::by_static_rule(flow_request<Address> const& request, address_answer<Address>& a) const noexcept {
+    bool const from_inside = request.arrival == side::inside;
+    if (config_.statics.empty() || (from_inside && !config_.hairpin)) return false;
+    ip_address const to = detail::as_ip_address(request.tuple.destination);
+    for (static_rule const& rule : config_.statics)
+        if (rule.outside.contains(to)) {
+            a.server_tuple.destination = detail::address_from<Address>(detail::moved_to(to, rule.inside));
+            a.hairpin = from_inside;
+            return true;
+        }
+    return false;
+}
+
+template <class Address>
+bool address_plan::by_dnat_rule(flow_request<Address> const& request, address_answer<Address>& a) const noexcept {
+    if (config_.dnat.empty()) return false;
+    flow_tuple<Address> const& t = request.tuple;
+    ip_address const from = detail::as_ip_address(t.source), to = detail::as_ip_address(t.destination);
+    for (dnat_rule const& rule : config_.dnat) {
+        bool const towards_inside = rule.origin != flow_origin::inside;
+        bool const turned = towards_inside && request.arrival == side::inside;
+        if (!includes(rule.origin, request.arrival) && !turned) continue;
+        if (turned && !config_.hairpin) continue;
+        bool const ported = detail::has_ports(request.protocol);
+        if ((rule.protocol && *rule.protocol != request.protocol) || rule.target.version != to.version) continue;
+        if (ported && !rule.ports.contains(t.destination_port)) continue;
+        if (!rule.to.contains(to) || !rule.from.contains(from)) continue;
+        a.server_tuple.destination = detail::address_from<Address>(rule.target);
+        port_range const& ports = rule.target_ports;
+        if (ports.first != 0)
+            a.server_tuple.destination_port =
+                ports.first == ports.last ? ports.first : static_cast<std::uint16_t>(ports.first + (t.destination_port - rule.ports.first));
+        a.hairpin = turned;
+        return true;
+    }
+    return false;
+}
+
+/// Behind a pool's address is whoever has a mapping, and nobody else.
+template <class Address>
+void address_plan::by_mapping(flow_request<Address> const& request, address_answer<Address>& a, bool take) noexcept {
+    family_state<Address>& s = family<Address>();
+    if (s.pools.empty()) return;
+    flow_tuple<Address> const& t = request.tuple;
+    bool const ported = detail::has_ports(request.protocol) || detail::is_icmp(request.protocol);
+    auto const found = s.bindings.find(binding_target<Address>{t.destination, t.source, ported ? t.destination_port : std::uint16_t{0},
+                                                               ported ? detail::remote_port(request.protocol, t.source_port) : std::uint16_t{0}, request.zone,
+                                                               request.protocol, 0});
+    if (!found) {
+        ip_address const to = detail::as_ip_address(t.destination);
+        for (auto const& [number, pool] : s.pools) {
+            bool const opposite = pool.rule().origin == flow_origin::both || !includes(pool.rule().origin, request.arrival);
+            if (!opposite && !config_.hairpin) continue;
+            for (ip_prefix const& p : pool.rule().pool)
+                if (p.contains(to)) a.reason = drop_reason::nat_no_mapping;
+        }
+        return;
+    }
+    nat_binding<Address> const& b = s.bindings[*found];
+    bool const turned = static_cast<std::uint8_t>(request.arrival) == b.inside_side;
+    if (turned && !config_.hairpin) return;
+    if (b.key.by_remote == 0 && config_.snat[b.key.rule].filtering != nat_filtering::endpoint_independent) {
+        a.reason = drop_reason::nat_filtered;
+        return;
+    }
+    a.server_tuple.destination = b.key.inside;
+    a.server_tuple.destination_port = b.key.inside_port;
+    if (detail::is_icmp(request.protocol)) a.server_tuple.source_port = b.key.inside_port;
+    a.hairpin = turned;
+    if (!take) return;
+    a.holds[1] = *found + 1;
+    s.bindings.hold(*found);
+    ++counters_.opened_from_outside;
+}
+
+// --- In whose name ---------------------------------------------------------------------------------------------------------
+
+template <class Address>
+void address_plan::find_source(flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now, bool take) noexcept {
+    if (request.arrival == side::inside && !config_.statics.empty()) {
+        ip_address const from = detail::as_ip_address(request.tuple.source);
+        for (static_rule const& rule : config_.statics)
+            if (rule.inside.contains(from)) {
+                a.server_tuple.source = detail::address_from<Address>(detail::moved_to(from, rule.outside));
+                return;
+            }
+    }
+    if (auto* const p = matching_pool(request, a.server_tuple.destination)) map_source(*p, request, a, now, take);
+}
+
+template <class Address>
+address_plan::numbered_pool<Address>* address_plan::matching_pool(flow_request<Address> const& request, Address const& destination) noexcept {
+    ip_address const from = detail::as_ip_address(request.tuple.source), to = detail::as_ip_address(destination);
+    for (numbered_pool<Address>& p : family<Address>().pools) {
+        snat_rule const& rule = p.pool.rule();
+        if (!includes(rule.origin, request.arrival) || (rule.protocol && *rule.protocol != request.protocol)) continue;
+        if (rule.from.contains(from) && rule.to.contains(to)) return &p;
+    }
+    return nullptr;
+}
+
+template <class Address>
+void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now,
+                              bool take) noexcept {
+    family_state<Address>& s = family<Address>();
+    bool const by_remote = p.pool.by_remote(request.protocol);
+    binding_key<Address> key{.inside = request.tuple.source, .inside_port = request.tuple.source_port, .zone = request.zone,
+                             .rule = static_cast<std::uint16_t>(p.rule), .protocol = request.protocol};
+    if (by_remote) {
+        key.by_remote = 1;
+        key.remote = a.server_tuple.destination;
+        key.remote_port = detail::remote_port(request.protocol, a.server_tuple.destination_port);
+    }
+    auto number = s.bindings.find(key);
+    if (!number && !take) {
+        a.reason = s.bindings.has_room() ? p.pool.refusal_of(key, now) : drop_reason::nat_table_full;
+        return;
+    }
+    if (number) {
+        s.bindings.hold(*number);
+        ++counters_.mappings_shared;
+    } else {
+        external_endpoint<Address> const given = p.pool.take(key, now, noting(p.rule, request.protocol, now));
+        a.reason = given.reason;
+        if (given.reason != drop_reason::none) return;
+        nat_binding<Address> const made{key, given.address, given.port, given.place, static_cast<std::uint8_t>(request.arrival), 1};
+        number = s.bindings.insert(made, ending<Address>(now));
+        if (!number) {
+            p.pool.give_back(made, now, noting(p.rule, request.protocol, now));
+            a.reason = drop_reason::nat_table_full;
+            return;
+        }
+        ++counters_.mappings_made;
+    }
+    if (take) a.holds[0] = *number + 1;
+    a.server_tuple.source = s.bindings[*number].outside;
+    a.server_tuple.source_port = s.bindings[*number].outside_port;
+    if (detail::is_icmp(request.protocol)) a.server_tuple.destination_port = a.server_tuple.source_port;
+}
+
+// --- What flows hold -------------------------------------------------------------------------------------------------------
+
+template <class Address>
+void address_plan::refused(address_answer<Address> const& answer, stamp_ms now) noexcept {
+    for (std::uint32_t const hold : answer.holds) let_go<Address>(hold, now);
+}
+
+template <class Address>
+void address_plan::opened(flow<Address> const&, std::uint32_t number, address_answer<Address> const& answer) noexcept {
+    auto& held = family<Address>().held;
+    if (number < held.size()) held[number] = answer.holds;
+}
+
+template <class Address>
+void address_plan::closed(flow<Address> const&, std::uint32_t number, stamp_ms now) noexcept {
+    auto& held = family<Address>().held;
+    if (number >= held.size()) return;
+    for (std::uint32_t const hold : std::exchange(held[number], holds{})) let_go<Address>(hold, now);
+}
+
+template <class Address>
+void address_plan::let_go(std::uint32_t hold, stamp_ms now) noexcept {
+    if (hold != 0) family<Address>().bindings.let_go(hold - 1, now, ending<Address>(now));
+}
+
+/// What binding_table calls at a mapping's end: its port goes back.
+template <class Address>
+auto address_plan::ending(stamp_ms now) noexcept {
+    return [this, now](nat_binding<Address> const& b) noexcept {
+        ++counters_.mappings_ended;
+        for (numbered_pool<Address>& p : family<Address>().pools)
+            if (p.rule == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
+    };
+}
+
+/// What port_pool calls at its marks.
+inline auto address_plan::noting(std::uint32_t rule, std::uint8_t protocol, stamp_ms now) noexcept {
+    return [=, this](port_pool_event const& e) noexcept {
+        if (event_count_ == events_kept)
+            ++counters_.events_lost;
+        else
+            events_[event_count_++] = {now, rule, protocol, e};
+    };
+}
+
+// --- Timers and figures ----------------------------------------------------------------------------------------------------
+
+inline void address_plan::advance(stamp_ms now, std::uint32_t budget) noexcept {
+    auto const one = [&]<class Address>(family_state<Address>& s) {
+        budget -= s.bindings.expire(now, budget, ending<Address>(now));
+        for (numbered_pool<Address>& p : s.pools)
+            p.pool.for_each_pool([&](auto& pool, std::uint8_t protocol) { budget -= pool.expire(now, budget, noting(p.rule, protocol, now)); });
+    };
+    one(v4_);
+    one(v6_);
+}
+
+inline std::optional<stamp_ms> address_plan::next_deadline(stamp_ms now) const noexcept {
+    std::optional<stamp_ms> next;
+    auto const consider = [&](std::optional<stamp_ms> deadline) {
+        if (deadline && (!next || *deadline - now < *next - now)) next = deadline;
+    };
+    auto const one = [&]<class Address>(family_state<Address> const& s) {
+        consider(s.bindings.next_deadline(now));
+        for (numbered_pool<Address> const& p : s.pools) p.pool.for_each_pool([&](auto const& pool, std::uint8_t) { consider(pool.next_deadline()); });
+    };
+    one(v4_);
+    one(v6_);
+    return next;
+}
+
+inline std::size_t address_plan::memory_bytes() const noexcept {
+    auto const one = []<class Address>(family_state<Address> const& s) {
+        std::size_t sum = s.bindings.memory_bytes() + s.held.size() * sizeof(holds);
+        for (numbered_pool<Address> const& p : s.pools) sum += p.pool.memory_bytes();
+        return sum;
+    };
+    return one(v4_) + one(v6_);
+}
+
+template <class Visit>
+void address_plan::for_each_pool(Visit&& visit) const {
+    auto const one = [&]<class Address>(family_state<Address> const& s) {
+        for (numbered_pool<Address> const& p : s.pools)
+            p.pool.for_each_pool([&](auto const& pool, std::uint8_t protocol) { visit(p.rule, protocol, pool); });
+    };
+    one(v4_);
+    one(v6_);
+}
+
+template <class Visit>
+void address_plan::take_events(Visit&& visit) {
+    for (std::size_t i = 0; i < event_count_; ++i) visit(static_cast<nat_event const&>(events_[i]));
+    event_count_ = 0;
+}
+
+}  // namespace halfproxy
