@@ -5,6 +5,7 @@
 
 #include <halfproxy/admit/exemption.hpp>
 #include <halfproxy/admit/limits.hpp>
+#include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/engine.hpp>
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
@@ -42,6 +43,10 @@ std::size_t engine_bytes(engine_config const& config) {
            source_limits::memory_bytes(limits.per_source) + splice_bytes(config.splice) + fragment_bytes(config);
 }
 
+std::size_t nat_bytes(tool_config const& config) {
+    return config.nat.empty() ? 0 : address_plan::memory_bytes(config.nat, config.engine.limits);
+}
+
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 }  // namespace
@@ -50,7 +55,7 @@ int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
     std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine)), mebibytes(rings), config_text(config));
+               mebibytes(engine_bytes(config.engine) + nat_bytes(config)), mebibytes(rings), config_text(config));
     return exit_code::success;
 }
 

@@ -82,6 +82,21 @@ constexpr auto choices_of(fragment_policy) {
 constexpr auto choices_of(fast_open_policy) {
     return std::to_array<choice<fast_open_policy>>({{"pass", fast_open_policy::pass}, {"strip", fast_open_policy::strip}});
 }
+constexpr auto choices_of(nat_mapping) {
+    return std::to_array<choice<nat_mapping>>({{"endpoint_independent", nat_mapping::endpoint_independent},
+                                               {"address_and_port_dependent", nat_mapping::address_and_port_dependent}});
+}
+constexpr auto choices_of(nat_filtering) {
+    return std::to_array<choice<nat_filtering>>({{"endpoint_independent", nat_filtering::endpoint_independent},
+                                                 {"address_and_port_dependent", nat_filtering::address_and_port_dependent}});
+}
+constexpr auto choices_of(flow_origin) {
+    return std::to_array<choice<flow_origin>>(
+        {{"inside", flow_origin::inside}, {"outside", flow_origin::outside}, {"both", flow_origin::both}});
+}
+constexpr auto choices_of(port_order) {
+    return std::to_array<choice<port_order>>({{"random", port_order::random}, {"sequential", port_order::sequential}});
+}
 constexpr auto choices_of(rule_action) {
     return std::to_array<choice<rule_action>>({{"allow", rule_action::allow},
                                                {"deny", rule_action::deny},

@@ -72,6 +72,9 @@ class config_printer {
         line(key, toml_string(to_text(value)));
     }
     void ports(std::string_view key, port_range const& value) { line(key, toml_string(to_text(value))); }
+    void optional_ports(std::string_view key, port_range const& value) {
+        if (value.first != 0) ports(key, value);
+    }
     void secret(tool_config const& config) {
         if (config.secret_file)
             line("secret_file", toml_string(*config.secret_file));

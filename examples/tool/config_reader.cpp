@@ -83,6 +83,7 @@ auto config_reader::parsed(std::string_view key, toml::node const& node, Parse p
 void config_reader::preset(std::string_view key, tool_config& config) {
     choice(key, config.preset);
     config.engine.timeouts = config.preset == timeout_preset::adc ? flow_timeouts::adc() : flow_timeouts::firewall();
+    if (table_.contains("snat")) config.engine.timeouts = config.engine.timeouts.under_nat();
 }
 
 void config_reader::flag(std::string_view key, bool& out) {

@@ -45,7 +45,7 @@ class config_reader {
         if (node == nullptr && needed == presence::required) fail(key, fmt::format("is missing: an integer from {} to {}", least, most));
     }
 
-    void preset(std::string_view key, tool_config& config);
+    void preset(std::string_view key, tool_config& config);  ///< decides the timeouts; so do rules of source NAT
     void flag(std::string_view key, bool& out);
     void text(std::string_view key, std::string& out);
     void seconds(std::string_view key, timeout_ms& out, std::uint32_t least, std::uint32_t most);
@@ -58,6 +58,7 @@ class config_reader {
     void prefixes(std::string_view key, std::vector<ip_prefix>& out);
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);
     void ports(std::string_view key, port_range& out);
+    void optional_ports(std::string_view key, port_range& out) { ports(key, out); }  ///< not printed when there are none
     void secret(tool_config& config);
 
     /// A key the design has and this version has not: refused, for accepting it would be a promise.

@@ -2,6 +2,7 @@
 // Every key of the configuration with its range, once: the reader and the printer both visit this list.
 #pragma once
 
+#include "config_nat.hpp"
 #include "config_values.hpp"
 #include "tool_config.hpp"
 
@@ -216,7 +217,7 @@ void describe(Visitor& v, tool_config& config) {
     v.section("normalize", [&](auto& s) { describe_normalize(s, engine.normalize); });
     v.tables("rule", engine.rules, [](auto& s, acl_rule& rule) { describe_rule(s, rule); });
     v.unavailable("metrics");
-    v.unavailable("snat");
+    describe_nat(v, config.nat);
     v.unavailable("service");
 }
 

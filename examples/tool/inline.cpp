@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // `halfproxy inline`: a bridge between two interfaces, with the engine in it.
 #include "commands.hpp"
+#include "engines.hpp"
 #include "report.hpp"
 #include "system.hpp"
 #include "tool_config.hpp"
@@ -70,9 +71,10 @@ void add_secrets(tool_config& config) {
 }
 
 /// Cookies count their keys by the wall clock, which other machines share. That it is set while we run is noticed within a second.
+template <class Engine>
 class wall_clock_follower {
   public:
-    wall_clock_follower(boost::asio::io_context& context, half_proxy& engine, std::chrono::nanoseconds told)
+    wall_clock_follower(boost::asio::io_context& context, Engine& engine, std::chrono::nanoseconds told)
         : engine_(engine), timer_(context), told_(told) {}
 
     void start() {
@@ -94,7 +96,7 @@ class wall_clock_follower {
         told_ = offset;
     }
 
-    half_proxy& engine_;
+    Engine& engine_;
     boost::asio::steady_timer timer_;
     std::chrono::nanoseconds told_;
 };
@@ -114,11 +116,12 @@ port open_port(std::string const& interface, io_settings const& io) {
 }
 
 /// Everything that runs, in the order it must be built.
+template <class Engine>
 struct bridge {
-    explicit bridge(tool_config const& config)
+    bridge(tool_config const& config, std::unique_ptr<Engine> built)
         : outside(open_port(config.io.outside, config.io)),
           inside(open_port(config.io.inside, config.io)),
-          engine(std::make_unique<half_proxy>(config.engine)),
+          engine(std::move(built)),
           worker(context, outside, inside, *engine,
                  {.spin = std::chrono::microseconds{config.io.spin_us},
                   .drain = std::chrono::milliseconds{config.io.drain_ms}}),
@@ -127,13 +130,14 @@ struct bridge {
     boost::asio::io_context context{1};
     port outside;
     port inside;
-    std::unique_ptr<half_proxy> engine;
-    halfproxy::worker<port, half_proxy> worker;
-    wall_clock_follower clock;
+    std::unique_ptr<Engine> engine;
+    halfproxy::worker<port, Engine> worker;
+    wall_clock_follower<Engine> clock;
 };
 
 /// Until a signal comes or the time is over; a second signal cuts the drain short.
-void run_to_the_end(bridge& b, std::optional<std::chrono::duration<double>> duration) {
+template <class Engine>
+void run_to_the_end(bridge<Engine>& b, std::optional<std::chrono::duration<double>> duration) {
     boost::asio::signal_set signals(b.context, SIGINT, SIGTERM);
     boost::asio::steady_timer timer(b.context);
     signals.async_wait([&](boost::system::error_code const& error, int) {
@@ -172,9 +176,32 @@ port_report report_of(port& p, port_counters const& counted) {
             .link_down = s.transmit_link_down};
 }
 
-std::size_t configured_bytes(bridge const& b, io_settings const& io) {
+template <class Engine>
+std::size_t configured_bytes(bridge<Engine> const& b, io_settings const& io) {
     std::size_t const rings = std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes;
     return b.engine->memory_bytes() + 2 * rings;
+}
+
+/// Opens the ports, runs, and says what it came to.
+template <class Engine>
+run_report run_bridge(tool_config& config, std::unique_ptr<Engine> engine, std::optional<std::chrono::duration<double>> duration) {
+    bridge<Engine> b(config, std::move(engine));
+    config.engine.secret = {};  // the engine has its copy
+    drop_privileges();
+    run_report report;
+    report.configured_bytes = configured_bytes(b, config.io);
+    report.rss_at_start_bytes = resident_bytes();
+    fmt::print(stderr, "halfproxy {}: {} <-> {}, {:.1f} MiB fixed memory\n", library_version, config.io.outside,
+               config.io.inside, static_cast<double>(report.configured_bytes) / (1 << 20));
+
+    auto const begin = std::chrono::steady_clock::now();
+    run_to_the_end(b, duration);
+    report.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    report.take(*b.engine);
+    report.outside = report_of(b.outside, b.worker.packets().counters(side::outside));
+    report.inside = report_of(b.inside, b.worker.packets().counters(side::inside));
+    report.rss_bytes = resident_bytes();
+    return report;
 }
 
 }  // namespace
@@ -186,22 +213,8 @@ int run_inline(inline_options const& options) {
     add_secrets(config);
     config.engine.common_clock = wall_clock_offset();
     report_file file(options.report);
-    bridge b(config);
-    config.engine.secret = {};  // the engine has its copy
-    drop_privileges();
-    run_report report;
-    report.configured_bytes = configured_bytes(b, config.io);
-    report.rss_at_start_bytes = resident_bytes();
-    fmt::print(stderr, "halfproxy {}: {} <-> {}, {:.1f} MiB fixed memory\n", library_version, config.io.outside,
-               config.io.inside, static_cast<double>(report.configured_bytes) / (1 << 20));
-
-    auto const begin = std::chrono::steady_clock::now();
-    run_to_the_end(b, options.duration);
-    report.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    report.take(*b.engine);
-    report.outside = report_of(b.outside, b.worker.packets().counters(side::outside));
-    report.inside = report_of(b.inside, b.worker.packets().counters(side::inside));
-    report.rss_bytes = resident_bytes();
+    run_report const report =
+        with_engine(config, [&](auto engine) { return run_bridge(config, std::move(engine), options.duration); });
     fmt::print(stderr, "{}", summary_text(report));
     file.write(report);
     return exit_code::success;

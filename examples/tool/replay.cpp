@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // `halfproxy replay`: a capture through the engine, offline; what either side would get becomes a capture.
 #include "commands.hpp"
+#include "engines.hpp"
 #include "flow_sides.hpp"
 #include "report.hpp"
 #include "system.hpp"
@@ -99,10 +100,11 @@ class side_capture {
 };
 
 /// One record after the other through the engine, with the capture's time; timers run in between, each at its own time.
+template <class Engine>
 class replayer {
   public:
-    replayer(engine_config const& config, side_capture& to_client, side_capture& to_server)
-        : engine_(std::make_unique<half_proxy>(config)), to_client_(to_client), to_server_(to_server) {}
+    replayer(std::unique_ptr<Engine> engine, side_capture& to_client, side_capture& to_server)
+        : engine_(std::move(engine)), to_client_(to_client), to_server_(to_server) {}
 
     void replay(capture_record const& record) {
         linktype_ = record.linktype;
@@ -115,7 +117,7 @@ class replayer {
         send_originated();
     }
 
-    [[nodiscard]] half_proxy const& engine() const noexcept { return *engine_; }
+    [[nodiscard]] Engine const& engine() const noexcept { return *engine_; }
     [[nodiscard]] std::uint64_t received(side port) const noexcept { return received_[static_cast<std::size_t>(port)]; }
 
   private:
@@ -153,7 +155,7 @@ class replayer {
 
     side_capture& capture_of(side port) noexcept { return port == side::outside ? to_client_ : to_server_; }
 
-    std::unique_ptr<half_proxy> engine_;
+    std::unique_ptr<Engine> engine_;
     side_capture& to_client_;
     side_capture& to_server_;
     flow_sides sides_{};
@@ -166,7 +168,8 @@ class replayer {
 };
 
 /// What replaying every whole record has come to; `name` is the capture's.
-run_report replay_all(replayer& run, byte_view file, std::string const& name) {
+template <class Engine>
+run_report replay_all(replayer<Engine>& run, byte_view file, std::string const& name) {
     run_report report;
     pcap_reader reader(file);
     std::optional<time_point> first;
@@ -199,14 +202,17 @@ int run_replay(replay_options const& options) {
     report_file out(options.report);
     std::size_t const rss_at_start = resident_bytes();
 
-    replayer run(config.engine, to_client, to_server);
-    run_report report = replay_all(run, file.bytes(), options.in.string());
+    run_report report = with_engine(config, [&](auto engine) {
+        replayer run(std::move(engine), to_client, to_server);
+        run_report r = replay_all(run, file.bytes(), options.in.string());
+        r.outside = report_of(to_client, run.received(side::outside));
+        r.inside = report_of(to_server, run.received(side::inside));
+        return r;
+    });
     to_client.finish();
     to_server.finish();
     report.rss_at_start_bytes = rss_at_start;
     report.rss_bytes = resident_bytes();
-    report.outside = report_of(to_client, run.received(side::outside));
-    report.inside = report_of(to_server, run.received(side::inside));
     fmt::print(stderr, "{}", summary_text(report));
     out.write(report);
     if (!report.capture->complete)

@@ -78,6 +78,30 @@ json counters_json(engine_counters const& c) {
             {"malformed_passed", by_reason(c.malformed_passed)}};
 }
 
+json nat_json(nat_report const& n) {
+    json pools = json::array();
+    for (nat_pool_report const& p : n.pools)
+        pools.push_back({{"rule", p.rule + 1},
+                         {"protocol", p.protocol},
+                         {"held", p.held},
+                         {"quarantined", p.quarantined},
+                         {"given", p.counters.given},
+                         {"returned", p.counters.returned},
+                         {"exhausted", p.counters.exhausted},
+                         {"no_room", p.counters.no_room},
+                         {"preserved", p.counters.preserved},
+                         {"quarantine_cut", p.counters.quarantine_cut},
+                         {"pressures", p.counters.pressures}});
+    nat_counters const& c = n.counters;
+    return {{"mappings_now", n.mappings_now},
+            {"mappings_made", c.mappings_made},
+            {"mappings_ended", c.mappings_ended},
+            {"mappings_shared", c.mappings_shared},
+            {"opened_from_outside", c.opened_from_outside},
+            {"hairpins", c.hairpins},
+            {"pools", pools}};
+}
+
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
@@ -132,6 +156,7 @@ std::string json_text(run_report const& r) {
              {"io", {{"outside", port_json(r.outside)}, {"inside", port_json(r.inside)}}},
              {"counters", counters_json(c)}};
     if (r.capture) out["capture"] = capture_json(*r.capture);
+    if (r.nat) out["nat"] = nat_json(*r.nat);
     // Names of files and interfaces need not be UTF-8; JSON must be.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -150,6 +175,9 @@ std::string summary_text(run_report const& r) {
     fmt::format_to(to, "  flows: {} now, {} at most, {} opened, {} evicted; guard {}, activated {} times\n",
                    r.flows_now, r.flows_peak, c.flows_opened, c.flows_evicted, state_name(r.guard),
                    r.guard_activations);
+    if (r.nat)
+        fmt::format_to(to, "  NAT: {} mappings now, {} made, {} flows from outside through them, {} hairpins\n", r.nat->mappings_now,
+                       r.nat->counters.mappings_made, r.nat->counters.opened_from_outside, r.nat->counters.hairpins);
     add_port(out, "outside", r.outside);
     add_port(out, "inside", r.inside);
     fmt::format_to(to, "  memory: {:.1f} MiB fixed at start, {:.1f} MiB resident\n",
@@ -159,6 +187,16 @@ std::string summary_text(run_report const& r) {
             fmt::format_to(to, "  dropped {}: {} ({})\n", c.dropped[i], drop_reason_texts[i].name,
                            drop_reason_texts[i].sentence);
     return out;
+}
+
+void run_report::take_nat(address_plan const& plan) {
+    nat_report& n = nat.emplace();
+    n.counters = plan.counters();
+    n.mappings_now = plan.bindings<std::uint32_t>().size() + plan.bindings<ipv6_bytes>().size();
+    plan.for_each_pool([&](std::uint32_t rule, std::uint8_t protocol, auto const& pool) {
+        if (pool.counters().given + pool.counters().exhausted + pool.counters().no_room != 0)
+            n.pools.push_back({rule, protocol, pool.held(), pool.quarantined(), pool.counters()});
+    });
 }
 
 report_file::report_file(std::optional<std::filesystem::path> const& path) {

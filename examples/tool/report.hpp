@@ -3,6 +3,7 @@
 #pragma once
 
 #include <halfproxy/admit/guard.hpp>
+#include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/counters.hpp>
 
 #include <array>
@@ -12,6 +13,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace halfproxy::tool {
 
@@ -35,6 +37,20 @@ struct capture_report {
     std::string problem{};
 };
 
+/// The ports of one rule of source NAT and one protocol; 0: mappings of protocols without ports.
+struct nat_pool_report {
+    std::uint32_t rule = 0;
+    std::uint8_t protocol = 0;
+    std::uint64_t held = 0;
+    std::uint32_t quarantined = 0;
+    port_pool_counters counters{};
+};
+struct nat_report {
+    nat_counters counters{};
+    std::uint32_t mappings_now = 0;
+    std::vector<nat_pool_report> pools{};
+};
+
 struct run_report {
     double uptime_s = 0;  ///< of a replay: the time its capture spans
     engine_counters counters{};
@@ -49,6 +65,7 @@ struct run_report {
     port_report outside{};
     port_report inside{};
     std::optional<capture_report> capture{};
+    std::optional<nat_report> nat{};
 
     template <class Engine>
     void take(Engine const& engine) {
@@ -58,7 +75,9 @@ struct run_report {
         guard = engine.guard_status().state();
         guard_activations = engine.guard_status().activations();
         guard_transitions = engine.guard_status().transitions();
+        if constexpr (requires { take_nat(engine.policies().addresses); }) take_nat(engine.policies().addresses);
     }
+    void take_nat(address_plan const& plan);
 };
 
 [[nodiscard]] std::string json_text(run_report const& report);

@@ -102,6 +102,45 @@ action = "reset"
 to = "2001:db8::1"
 proto = 17
 ports = 53
+[nat]
+hairpin = true
+linger_udp_s = 60
+mappings_v4 = 5000
+[[static]]
+inside = "10.0.0.64/28"
+outside = "203.0.113.64/28"
+[[dnat]]
+to = "203.0.113.1"
+proto = "tcp"
+ports = "2000-2009"
+target = "10.0.0.80"
+target_ports = "3000-3009"
+[[dnat]]
+clients = "inside"
+proto = "udp"
+ports = 53
+target = "198.51.100.53"
+[[snat]]
+from = "10.0.0.0/24"
+to = "198.51.100.0/24"
+proto = "udp"
+pool = ["203.0.113.2", "203.0.113.4/30"]
+ports = "2000-60000"
+mapping = "address_and_port_dependent"
+share_ports = true
+paired = false
+quarantine_s = 60
+quarantined = 1000
+order = "sequential"
+high_percent = 70
+low_percent = 60
+[[snat]]
+from = "2001:db8:1::/120"
+pool = ["2001:db8:2::/126"]
+filtering = "endpoint_independent"
+block_ports = 1000
+preserve = true
+parity = true
 """
 
 
@@ -131,7 +170,12 @@ class Check(ToolTest):
                      "held_per_connection = 2", "learned_servers = 64", "learned_age_s = 1.500", "[[splice.backend]]", 'address = "192.0.2.80"',
                      'address = "2001:db8::80"', "mss = 8960", "window_scale = 9", 'window_scaling = "yes"', 'sack = "no"', 'timestamps = "no"',
                      'ecn = "yes"', "mss_floor = 400", "mss_ceiling = 1400", "mss6_ceiling = 1380", "window_scaling = true", "fragment = 7", "udp_new = 121", "udp_replied = 301", "icmp = 61", "other_new = 122", 'other_replied = "never"', "fragment_datagrams = 33", "fragments_waiting = 17",
-                     "fragment_bytes = 9100", 'fragments = "pass"']:
+                     "fragment_bytes = 9100", 'fragments = "pass"',
+                     "hairpin = true", "linger_udp_s = 60", "mappings_v4 = 5000", "[[static]]", 'inside = "10.0.0.64/28"', 'outside = "203.0.113.64/28"',
+                     "[[dnat]]", 'target = "10.0.0.80"', 'target_ports = "3000-3009"', 'clients = "inside"', "[[snat]]",
+                     'pool = ["203.0.113.2/32", "203.0.113.4/30"]', 'ports = "2000-60000"', 'mapping = "address_and_port_dependent"',
+                     "share_ports = true", "paired = false", "quarantine_s = 60", "quarantined = 1000", 'order = "sequential"', "high_percent = 70",
+                     "low_percent = 60", 'filtering = "endpoint_independent"', "block_ports = 1000", "preserve = true", "parity = true"]:
             self.assertIn(line, lines)
 
     def test_the_preset_decides_timeouts_that_are_not_given(self):
@@ -140,6 +184,9 @@ class Check(ToolTest):
         self.assertEqual(adc, self.effective(""))
         lines = self.effective('preset = "adc"\n[timeouts]\nclosed = 9\n').splitlines()
         self.assertIn("established = 300", lines)
+        nat = self.effective('preset = "adc"\n[timeouts]\nclosed = 9\n[[snat]]\npool = ["203.0.113.1"]\n').splitlines()
+        for line in ["established = 7440", "closed = 9", "time_wait = 240", "udp_new = 120", "icmp = 60"]:  # the RFCs' floors for translated flows
+            self.assertIn(line, nat)
         self.assertIn("closed = 9", lines)
 
     def test_strictness_decides_checks_that_are_not_given_and_each_can_be_given_besides(self):
@@ -259,6 +306,19 @@ class Check(ToolTest):
             ('[[rule]]\naction = "deny"\nports = 80', 3, "rule.ports", "proto"),
             ('[[rule]]\naction = "deny"\nproto = 256', 3, "rule.proto", "from 0 to 255"),
             ('[rule]\naction = "deny"', 1, "rule", "[[rule]]"),
+            ('[[snat]]\nfrom = "any"', 1, "snat.pool", "is missing"),
+            ('[[snat]]\npool = []', 2, "snat.pool", "is missing"),
+            ('[[snat]]\npool = ["203.0.113.1"]\nports = "20-10"', 3, "snat.ports", "ends before"),
+            ('[[snat]]\npool = ["203.0.113.1"]\n[[snat]]\nfrom = "any"\npool = ["203.0.113.0/30"]', 5, "snat.pool", "overlaps the pool of snat rule 1"),
+            ('[[static]]\ninside = "10.0.0.1"\noutside = "203.0.113.1"\n[[snat]]\npool = ["203.0.113.0/30"]', 5, "snat.pool", "static rule 1"),
+            ('[[snat]]\npool = ["203.0.113.1"]\nshare_ports = true', 3, "snat.share_ports", "address_and_port_dependent"),
+            ('[[snat]]\npool = ["203.0.113.1"]\nmapping = "cone"', 3, "snat.mapping", "endpoint_independent|address_and_port_dependent"),
+            ('[[snat]]\nfrom = "10.0.0.0/8"\npool = ["203.0.113.1"]\nblock_ports = 1000', 4, "snat.block_ports", "64 blocks"),
+            ('[[static]]\ninside = "10.0.0.0/28"\noutside = "203.0.113.0/29"', 3, "static.outside", "not as large"),
+            ('[[dnat]]\nto = "203.0.113.1"', 1, "dnat.target", "is missing"),
+            ('[[dnat]]\nto = "203.0.113.1"\ntarget = "::1"', 2, "dnat.to", "family"),
+            ('[[dnat]]\nto = "203.0.113.1"\nproto = "tcp"\nports = "1-9"\ntarget = "10.0.0.1"\ntarget_ports = "1-8"', 6, "dnat.target_ports", "one port"),
+            ("[nat]\nhairpin = 1", 2, "nat.hairpin", "true or false"),
             ("guard = 3", 1, "guard", "[guard]"),
             ('[io]\noutside = ""', 2, "io.outside", "empty"),
             ("[io]\ntransmit_slots = 33", 2, "io.transmit_slots", "multiple of 32"),
@@ -274,7 +334,6 @@ class Check(ToolTest):
             ('[io]\nmode = "routed"', 2, "io.mode"),
             ('[[io.address]]\nipv4 = "192.0.2.1"', 1, "io.address"),
             ("[metrics]\nport = 9", 1, "metrics"),
-            ('[[snat]]\nfrom = "any"', 1, "snat"),
             ("[[service]]\nport = 80", 1, "service"),
             ('[[rule]]\naction = "deny"\nserver_name = "example.net"', 3, "rule.server_name"),
         ]:
@@ -292,6 +351,7 @@ class Check(ToolTest):
     def test_the_memory_it_announces_is_what_an_engine_takes(self):
         text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\nsource_half_open = 9\n[guard]\nmode = \"auto\"\nexempt_sources = 100000\n"
         text += "[guard.service]\nbuckets = 50000\n"
+        text += '[[snat]]\npool = ["203.0.113.0/28"]\nquarantine_s = 10\n[[snat]]\npool = ["2001:db8::1"]\nmapping = "address_and_port_dependent"\nshare_ports = true\n'
         announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
         report = self.dir / "report.json"
         result = run("replay", "--in", SOURCE / "examples/data/quickstart.pcap", "--out-client", self.dir / "client.pcap",
@@ -307,7 +367,7 @@ class Check(ToolTest):
     def test_every_key_is_documented_by_being_printed(self):
         # The reader's own list of known keys, section by section, against what is printed.
         printed = self.effective(EVERYTHING)
-        for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize"]:
+        for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize", "nat"]:
             message = self.check(f"[{section}]\nno_such_key = 1\n").stderr
             known = re.search(r"known here: (.*)", message).group(1).split(", ")
             body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)
