@@ -8,6 +8,7 @@
 #include "support/fleet.hpp"
 #include "support/flows.hpp"
 
+#include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/engine.hpp>
 #include <halfproxy/track/huge_page_memory.hpp>
 
@@ -44,7 +45,7 @@ struct nat_all {
 };
 
 using plain_engine = engine<>;
-using nat_engine = engine<policies<admit_by_guard, nat_all, no_observer>>;
+using nat_all_engine = engine<policies<admit_by_guard, nat_all, no_observer>>;
 
 template <class Address>
 inline constexpr bool is_v4 = std::is_same_v<Address, std::uint32_t>;
@@ -64,7 +65,7 @@ inline constexpr bool is_v4 = std::is_same_v<Address, std::uint32_t>;
 template <class Engine, class Address>
 [[nodiscard]] flow_tuple<Address> server_side(std::uint32_t id) {
     flow_tuple<Address> const t = bench::client_tuple<Address>(id);
-    if constexpr (std::is_same_v<Engine, nat_engine>)
+    if constexpr (std::is_same_v<Engine, nat_all_engine>)
         return nat_all{}.translate(flow_request<Address>{t, 0, ip_protocol::tcp, side::outside, true}, {}).server_tuple;
     else
         return t;
@@ -284,6 +285,44 @@ void lifecycle(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations() * batch_packets * 9);
 }
 
+/// Source NAT of every client through one pool of four addresses.
+template <class Address>
+[[nodiscard]] address_plan napt(limits_config const& limits, nat_mapping mapping, bool share) {
+    nat_config nat;
+    snat_rule rule;
+    rule.origin = flow_origin::outside;
+    rule.pool = {is_v4<Address> ? ip_prefix{ip_address::v4(0xcb00'7104), 30} : ip_prefix{ip_address::v6({0xfd, 1}), 126}};
+    rule.mapping = mapping;
+    rule.share_ports = share;
+    nat.snat = {rule};
+    nat.linger = {0, 0, 0, 0};
+    return address_plan(nat, limits);
+}
+
+// SYNs that open flows through a plan with a pool: a mapping is made, a port given, the SYN rewritten. Each client is another one. Untimed: the flows'
+// end by their timeout, which gives the ports back.
+template <class Address>
+void new_nat(benchmark::State& state, nat_mapping mapping, bool share) {
+    engine_config const config = config_for(is_v4<Address>, 65'536, guard_mode::off);
+    bench::fleet<nat_engine, Address> f(config, 65'536, policies<admit_by_guard, address_plan>{{}, napt<Address>(config.limits, mapping, share), {}});
+    std::uint32_t next = 0;
+    for (auto _ : state) {
+        state.PauseTiming();
+        f.ring().clear();
+        for (std::size_t i = 0; i < batch; ++i) f.client_syn(next++ % 65'536);
+        state.ResumeTiming();
+        f.run();
+        state.PauseTiming();
+        if (!f.all(verdict::forward) || f.engine().flows_now() != batch) return state.SkipWithError("a flow was not opened");
+        if (f.engine().policies().addresses.template bindings<Address>().size() != batch) return state.SkipWithError("a mapping is missing");
+        f.pass(std::chrono::minutes(5));
+        for (int calls = 0; calls < 1000 && f.engine().flows_now() != 0; ++calls) f.advance();
+        if (f.engine().policies().addresses.template bindings<Address>().size() != 0) return state.SkipWithError("a mapping outlives its flow");
+        state.ResumeTiming();
+    }
+    state.SetItemsProcessed(state.iterations() * batch_packets);
+}
+
 template <class Address>
 void add_family(std::string const& family) {
     auto const add_one = [&](std::string const& name, auto* function) {
@@ -294,11 +333,17 @@ void add_family(std::string const& family) {
     for (std::uint32_t const flows : bench::flow_counts)
         bench::add("engine/established_plain/" + family, flows, established<plain_engine, Address, plain_fixture>);
     for (std::uint32_t const flows : bench::flow_counts)
-        bench::add("engine/established_nat/" + family, flows, established<nat_engine, Address>);
+        bench::add("engine/established_nat/" + family, flows, established<nat_all_engine, Address>);
     add_one("engine/syn_cookie", syn_cookie<Address>);
     add_one("engine/ack_valid", ack_valid<Address>);
     add_one("engine/ack_invalid", ack_invalid<Address>);
     add_one("engine/lifecycle", lifecycle<Address>);
+    auto const add_nat = [&](std::string const& name, nat_mapping mapping, bool share) {
+        benchmark::RegisterBenchmark((name + "/" + family).c_str(), new_nat<Address>, mapping, share);
+    };
+    add_nat("engine/new_nat", nat_mapping::endpoint_independent, false);
+    add_nat("engine/new_nat_by_remote", nat_mapping::address_and_port_dependent, false);
+    add_nat("engine/new_nat_shared_ports", nat_mapping::address_and_port_dependent, true);
 }
 
 }  // namespace

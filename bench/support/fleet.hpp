@@ -18,6 +18,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -134,8 +135,9 @@ inline void put(frame_ring& ring, packet_origin const& origin, tcp_fields const&
 template <class Engine, class Address>
 class fleet {
   public:
-    explicit fleet(engine_config const& config, std::uint32_t clients)
-        : engine_(config), out_(batch * outbox_per_packet), connections_(clients) {}
+    template <class... Policies>
+    explicit fleet(engine_config const& config, std::uint32_t clients, Policies&&... policies)
+        : engine_(config, std::forward<Policies>(policies)...), out_(batch * outbox_per_packet), connections_(clients) {}
 
     [[nodiscard]] Engine& engine() noexcept { return engine_; }
     [[nodiscard]] frame_ring& ring() noexcept { return ring_; }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Static and destination NAT, both sides translated at once, hairpins, ICMP errors about translated packets.
+#include "tests/support/fragments.hpp"
 #include "tests/support/nat_lab.hpp"
 
 using namespace halfproxy;
@@ -204,6 +205,44 @@ TEST_CASE("without hairpins such packets leave to the outside, translated, for a
     decoded const answer = l.passes(l.udp(side::inside, w.inside(64, 7), x));
     CHECK(source_of(answer) == w.pool(128, 7));
     CHECK(destination_of(l.passes(l.udp(side::outside, w.pool(128, 7), x))) == w.inside(5, 4000));
+}
+
+TEST_CASE("fragments of a translated datagram follow their first one, in order or not, outwards, back, and through a hairpin") {
+    for (world_of const w : both_families())
+        for (bool in_order : {true, false}) {
+            CAPTURE(w.version);
+            CAPTURE(in_order);
+            nat_config nat = napt(w);
+            nat.statics = {{prefix_of(w.inside(64)), prefix_of(w.pool(128))}};
+            nat_lab l(w, nat);
+            auto const all_of = [&](side at, byte_string const& datagram, std::uint32_t id) {
+                std::vector<byte_string> parts = fragments_of(datagram, 256, id);
+                if (!in_order) std::swap(parts.front(), parts.back());
+                std::vector<decoded> out;
+                for (byte_string const& part : parts) {
+                    outcome const o = l.ip(at, part);
+                    if (o.packet) out.push_back(*o.packet);
+                    out.insert(out.end(), o.beside.begin(), o.beside.end());
+                }
+                CHECK(out.size() == parts.size());
+                return out;
+            };
+            byte_string const payload = filled(900);
+            auto const out = all_of(side::inside, udp_datagram(w.inside(5, 4000), w.outside(9, 53), payload), 1);
+            CHECK(put_together(out).checksum_good);
+            REQUIRE(!out.empty());
+            CHECK(out[0].source == w.pool(1).address);
+            end const e{out[0].source, get16(put_together(out).transport, 0)};
+            auto const back = all_of(side::outside, udp_datagram(w.outside(9, 53), e, payload), 2);
+            CHECK(put_together(back).checksum_good);
+            for (decoded const& d : back) CHECK(d.destination == w.inside(5).address);
+            auto const turned = all_of(side::inside, udp_datagram(w.inside(5, 4000), w.pool(128, 7), payload), 3);
+            CHECK(put_together(turned).checksum_good);
+            for (decoded const& d : turned) {
+                CHECK(d.destination == w.inside(64).address);
+                CHECK(d.exit == side::inside);
+            }
+        }
 }
 
 // --- ICMP errors ----------------------------------------------------------------------------------------------------------------

@@ -38,13 +38,14 @@ struct nat_event {
     port_pool_event ports{};
 };
 
-/// A stateful_address_policy (engine/policies.hpp). All memory is allocated in the constructor, which takes rules without fault (nat_config.hpp). Work for
+/// A stateful_address_policy (engine/policies.hpp); what comes before it, virtual services for instance, may wrap it. All memory is allocated in the constructor, which takes rules without fault (nat_config.hpp). Work for
 /// a flow's first packet: linear in the rules, else constant; for others none.
 class address_plan {
   public:
     static constexpr bool keeps_state = true;
 
     address_plan() : address_plan(nat_config{}, limits_config{.flows_v4 = 0, .flows_v6 = 0}) {}
+    /// `limits` are the engine's own: what flows hold is kept by their numbers.
     address_plan(nat_config const& nat, limits_config const& limits);
 
     template <class Address>

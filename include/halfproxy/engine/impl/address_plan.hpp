@@ -113,7 +113,6 @@ address_answer<Address> address_plan::answer(flow_request<Address> const& reques
     return a;
 }
 
-/// A service, once there are any, is asked first of all: its address is neither static nor a pool's.
 template <class Address>
 void address_plan::find_destination(flow_request<Address> const& request, address_answer<Address>& a, bool take) noexcept {
     if (by_static_rule(request, a) || by_dnat_rule(request, a)) return;
