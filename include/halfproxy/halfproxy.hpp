@@ -48,10 +48,16 @@
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
 
+#include <halfproxy/translate/encapsulation.hpp>  // IP in IP and in UDP (GUE), put in and taken out
 #include <halfproxy/translate/fast_open.hpp>      // TCP Fast Open's option taken out of a SYN
+#include <halfproxy/translate/frame_room.hpp>     // room for a longer network header, in place
 #include <halfproxy/translate/icmp_quote.hpp>     // the packet an ICMP error quotes, rewritten back
+#include <halfproxy/translate/nat64.hpp>          // IPv4 made of IPv6 and back, with ICMP and fragments (RFC 7915)
+#include <halfproxy/translate/nat64_hosts.hpp>    // IPv4 addresses for IPv6 hosts, the state of NAT64
+#include <halfproxy/translate/nat64_prefix.hpp>   // IPv4 addresses embedded in IPv6 ones (RFC 6052)
 #include <halfproxy/translate/nat_binding.hpp>    // NAT mappings, held by flows and a while longer
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
+#include <halfproxy/translate/nptv6.hpp>          // one IPv6 prefix for another, checksum neutral (RFC 6296)
 #include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
 #include <halfproxy/translate/port_pool.hpp>      // external ports, given out exactly
 #include <halfproxy/translate/port_space.hpp>     // which ports are taken: whole, or by destination
