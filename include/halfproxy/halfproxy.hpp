@@ -92,5 +92,7 @@
 #include <halfproxy/engine/handshake.hpp>         // the handshake with the server that a valid cookie starts
 #include <halfproxy/engine/nat_config.hpp>        // rules of address translation, and what may be wrong with them
 #include <halfproxy/engine/policies.hpp>          // what a user may supply to the engine
+#include <halfproxy/engine/service_engine.hpp>    // the engine with virtual services, and address translation behind them
 #include <halfproxy/engine/snat_pool.hpp>         // one rule of source NAT at work
+#include <halfproxy/engine/virtual_services.hpp>  // virtual services as an address policy
 // clang-format on

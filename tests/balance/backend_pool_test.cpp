@@ -65,6 +65,7 @@ TEST_CASE("flows are counted while they are open") {
     CHECK(b.pool.open(0) == 3);
     b.pool.closed(0);
     CHECK(b.pool.open(0) == 2);
+    CHECK(b.pool.opened_total(0) == 3);
     CHECK(b.pool.open(1) == 2);
     CHECK(b.pool.ready() == 2);
 }

@@ -78,6 +78,27 @@ TEST_CASE("a virtual address that is a backend's") {
           }) == "0.1 address: is the virtual address of a service: packets would go round");
 }
 
+TEST_CASE("who reads services one by one hears of the last one's faults, and of its last backend's") {
+    std::vector<service_config> all = two_services();
+    CHECK_FALSE(fault_of_last(all));
+    CHECK_FALSE(fault_of_last_backend(all, stations::configured));
+    all[1].address = ip_address::v4(0x0a00'0002);
+    all[1].backends.pop_back();
+    auto const known = fault_of_last(all);
+    REQUIRE(known);
+    CHECK(known->service == 1);
+    CHECK(known->what == "is a backend's of an earlier service: packets would go round");
+    all[1] = all[0];
+    all[1].ports = {81, 81};
+    all[1].backends[1].weight = 0;
+    all[1].backends[1].priority = 8;
+    auto const backend = fault_of_last_backend(all, stations::configured);
+    REQUIRE(backend);
+    CHECK(backend->service == 1);
+    CHECK(backend->backend == 1);
+    CHECK(backend->key == "priority");
+}
+
 TEST_CASE("nobody to serve: no backend, or weight 0 everywhere") {
     CHECK(said_after([](auto& all) { all[1].backends.clear(); }) == "1 backend: is missing: a service needs at least one");
     CHECK(said_after([](auto& all) { for (backend& b : all[0].backends) b.weight = 0; }) == "0 backend: has weight 0 everywhere: nobody would ever be served");

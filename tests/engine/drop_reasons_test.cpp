@@ -6,6 +6,7 @@
 #include "tests/support/fragments.hpp"
 #include "tests/support/nat_lab.hpp"
 #include "tests/support/routed.hpp"
+#include "tests/support/services.hpp"
 #include "tests/support/splice.hpp"
 
 #include <map>
@@ -214,6 +215,19 @@ std::map<drop_reason, story> stories() {
         hands h{l};
         h.challenge();
         return l.client_sends(h.third_ack()).reason;
+    };
+    s[drop_reason::no_backend] = [] {
+        service_line<> l({.services = {service_of(1)}});
+        l.set_state(0, backend_state::down);
+        return l.client_sends(syn_of({.isn = 5})).reason;
+    };
+    s[drop_reason::service_limit] = [] {
+        service_config one = service_of(1);
+        one.backends[0].connections = 1;
+        service_line<> l({.services = {one}});
+        l.syn(1);
+        l.ends.client_port = 2;
+        return l.client_sends(syn_of({.isn = 5})).reason;
     };
     s[drop_reason::handshake_pending] = [] { return while_connecting([](line& l, hands& h) { return l.client_sends(h.third_ack()); }); };
     s[drop_reason::handshake_unexpected] = [] { return while_connecting([](line& l, hands& h) { return l.server_sends(syn_of(h.server)); }); };

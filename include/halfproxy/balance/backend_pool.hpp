@@ -83,6 +83,7 @@ class backend_pool {
     [[nodiscard]] backend const& operator[](backend_index i) const noexcept { return members_[i].server; }
     [[nodiscard]] backend_state state(backend_index i) const noexcept { return members_[i].state; }
     [[nodiscard]] std::uint32_t open(backend_index i) const noexcept { return members_[i].open; }
+    [[nodiscard]] std::uint64_t opened_total(backend_index i) const noexcept { return members_[i].opened; }  ///< since it was configured
     [[nodiscard]] bool inhibited(backend_index i) const noexcept { return members_[i].inhibited_until > now_; }
     [[nodiscard]] backend_share share(backend_index i) const noexcept { return members_[i].share; }
     [[nodiscard]] std::uint32_t ready() const noexcept { return ready_; }  ///< backends that take new flows
@@ -115,6 +116,7 @@ class backend_pool {
         bool willing = false;      ///< takes flows, but for its limits
         std::uint32_t order = 0;   ///< in the configuration
         std::uint32_t open = 0;
+        std::uint64_t opened = 0;
         std::uint32_t failures = 0;  ///< in a row
         backend_share share{};
         ns rate_full_until = long_ago;  ///< when all that was opened lately has been paid for at its rate

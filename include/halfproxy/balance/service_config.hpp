@@ -63,6 +63,9 @@ enum class stations : std::uint8_t { configured, resolved };
 
 /// The first fault, if there is one. Work: services * (services + backends).
 [[nodiscard]] std::optional<service_fault> fault_of(std::span<service_config const> services, stations how) noexcept;
+/// Of the last of these services, beside those before it; and of its last backend alone. For who reads them one by one.
+[[nodiscard]] std::optional<service_fault> fault_of_last(std::span<service_config const> services) noexcept;
+[[nodiscard]] std::optional<service_fault> fault_of_last_backend(std::span<service_config const> services, stations how) noexcept;
 
 }  // namespace halfproxy
 

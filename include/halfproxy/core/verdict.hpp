@@ -72,6 +72,9 @@ enum class verdict : std::uint8_t {
     X(nat_no_mapping, "to an address of a NAT pool, where no mapping is")                                \
     X(nat_filtered, "to a NAT mapping whose filter lets in only who was spoken to")                      \
     X(nat_no_block, "its source has no block of ports (deterministic NAT)")                              \
+    /* virtual services */                                                                               \
+    X(no_backend, "to a virtual service, none of whose backends is up")                                  \
+    X(service_limit, "to a virtual service, all of whose backends have as many flows as they may")       \
     /* handshake with the server */                                                                      \
     X(handshake_pending, "the server has not answered yet")                                              \
     X(handshake_unexpected, "not a packet this phase of the handshake allows")                           \

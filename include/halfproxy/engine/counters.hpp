@@ -34,7 +34,7 @@ struct engine_counters {
     std::uint64_t segments_delivered = 0;    ///< of those: sent on when the server had answered
     std::uint64_t segments_not_held = 0;     ///< no room: dropped, behind a closed window
     std::uint64_t handshakes_without_timestamps = 0;  ///< the server lacks them though the client was promised them: put in by us
-    std::uint64_t resets_sent = 0;           ///< for wrong cookies, and for SYN-ACKs nobody waits for
+    std::uint64_t resets_sent = 0;           ///< for wrong cookies, for SYN-ACKs nobody waits for, and to both ends of flows that are given up
 
     std::uint64_t fragments_held = 0;      ///< came before their first, and were kept
     std::uint64_t fragments_released = 0;  ///< of those: put into the outbox when the first had passed

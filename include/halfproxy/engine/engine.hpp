@@ -55,6 +55,9 @@ inline constexpr std::uint32_t eviction_samples = 16;
 /// Timer callbacks in one call of advance().
 inline constexpr std::uint32_t timers_per_advance = outbox_per_advance / 2;
 
+/// Flows of each family looked at in one call of advance(), when a backend has gone down.
+inline constexpr std::uint32_t flows_swept_per_advance = 1'024;
+
 /// One family's flows and their timers.
 template <class Address>
 struct flow_store {
@@ -176,6 +179,8 @@ class engine {
     [[nodiscard]] static constexpr decision drop(drop_reason reason) noexcept { return {verdict::drop, reason}; }
 
     static constexpr bool keeps_address_state = stateful_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
+
+    static constexpr bool leads_flows = service_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
 
     template <class Address>
     struct opened_flow {
@@ -435,6 +440,24 @@ class engine {
     template <class Address>
     void translate_error(packet const& p, frame& f, packet_view const& quoted, flow_handle found) noexcept;
 
+    // --- impl/service_path.hpp -----------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] std::uint32_t number_of(flow<Address> const& f) noexcept;
+    template <class Address>
+    void lead_to_station(frame& f, flow<Address> const& known, direction from) noexcept;
+    template <class Address>
+    void tell_opening(flow<Address> const& f, tcp_state before, direction from) noexcept;
+    template <class Address>
+    [[nodiscard]] bool is_given_up(flow<Address> const& f) noexcept;
+    template <class Address>
+    [[nodiscard]] std::uint32_t sweep(std::uint32_t at, outbox& out) noexcept;
+    template <class Address>
+    [[nodiscard]] decision reset_both(tcp_packet& t, flow<Address> const& f, direction from) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_of_given_up_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    void sweep_given_up(outbox& out) noexcept;
+    [[nodiscard]] bool is_sweeping() const noexcept;
+
     // --- impl/lifecycle.hpp ---------------------------------------------------------------------------------------------
     template <class Address>
     [[nodiscard]] bool is_fast(flow_key<Address> const& key) const noexcept;
@@ -484,6 +507,9 @@ class engine {
     source_limits source_limits_;
     split_mix64 random_;
     engine_counters counters_{};
+    std::uint32_t times_down_ = 0;         ///< that the flows have been looked at for, or are being
+    std::uint32_t swept_v4_ = ~std::uint32_t{0};  ///< where that goes on
+    std::uint32_t swept_v6_ = ~std::uint32_t{0};
     std::uint32_t half_open_ = 0;
     std::uint32_t flows_peak_ = 0;
     bool started_ = false;
@@ -513,6 +539,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/datagram_path.hpp>
 #include <halfproxy/engine/impl/fragment_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
+#include <halfproxy/engine/impl/service_path.hpp>
 
 #if defined(HALFPROXY_COMPILED)
 extern template class halfproxy::engine<halfproxy::default_policies>;

@@ -38,7 +38,7 @@ struct flow {
     std::uint8_t phase_bits : 2 = 0;
     std::uint8_t client_side : 1 = 0;
     std::uint8_t client_scale : 4 = 0;  ///< spliced: the client's own window scale; no_scale in a plain flow that hairpins
-    std::uint8_t rewrites : 1 = 0;      ///< its packets leave with other addresses or ports than they came with
+    std::uint8_t rewrites : 1 = 0;      ///< its packets leave with other addresses or ports than they came with, or for another station
     tcp_connection tcp{};
     seq_shift shift{};                     ///< spliced; connecting and mended, shift.timestamp is the handshake's number
     std::array<std::uint32_t, 2> packets{};  ///< forwarded, by direction
@@ -79,6 +79,8 @@ struct flow {
     [[nodiscard]] side arrival(direction d) const noexcept { return is_hairpin() ? static_cast<side>(client_side) : opposite_arrival(d); }
     /// The same of a flow that is not special.
     [[nodiscard]] side opposite_arrival(direction d) const noexcept { return static_cast<side>(client_side ^ static_cast<std::uint8_t>(d)); }
+    /// Whether packets leave with what they came with, whatever `rewrites` says.
+    [[nodiscard]] bool keeps_addresses() const noexcept { return tuple[0].reversed() == tuple[1]; }
     /// The addresses and ports with which direction d's packets leave.
     [[nodiscard]] flow_tuple<Address> leaving(direction d) const noexcept { return tuple[1 - index(d)].reversed(); }
 

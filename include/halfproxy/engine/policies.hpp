@@ -2,6 +2,7 @@
 // What a user can decide instead of the engine: who may open a flow, which addresses it gets, who hears of it.
 #pragma once
 
+#include <halfproxy/balance/backend.hpp>
 #include <halfproxy/core/frame.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/core/verdict.hpp>
@@ -54,6 +55,7 @@ struct address_answer {
     flow_tuple<Address> server_tuple{};      ///< the client's, with any of its four parts replaced; of an ICMP query both ports are its identifier
     drop_reason reason = drop_reason::none;  ///< none: the flow may be opened
     bool hairpin = false;                    ///< it leaves through the side it came from (RFC 4787 REQ-9), and so do its answers
+    bool led = false;                        ///< packets keep their addresses, but go to a station of the policy's choice (service_address_policy)
     std::array<std::uint32_t, 2> holds{};    ///< what the policy keeps for this flow, for its own use; the engine hands it back
 };
 
@@ -87,6 +89,23 @@ concept stateful_address_policy =
         { p.advance(now, std::uint32_t{}) } noexcept;
         { p.next_deadline(now) } noexcept -> std::same_as<std::optional<stamp_ms>>;
         { p.memory_bytes() } noexcept -> std::same_as<std::size_t>;
+    };
+
+/// Besides: leads flows to servers of its choice. Exemplar: virtual_services. The engine tells it whether a server answered a flow's opening or denied
+/// it; ends the flows that it gives up, when times_down() has changed; and sends packets from the client of a flow whose answer said `led` to a station
+/// (null or all zero: as they are).
+template <class Policy>
+concept service_address_policy =
+    stateful_address_policy<Policy> && requires(Policy& p, ipv4_flow const& v4, ipv6_flow const& v6, std::uint32_t number) {
+        { p.answered(v4, number) } noexcept;
+        { p.answered(v6, number) } noexcept;
+        { p.denied(v4, number) } noexcept;
+        { p.denied(v6, number) } noexcept;
+        { p.gives_up(v4, number) } noexcept -> std::same_as<bool>;
+        { p.gives_up(v6, number) } noexcept -> std::same_as<bool>;
+        { p.station_of(v4, number) } noexcept -> std::same_as<station_address const*>;
+        { p.station_of(v6, number) } noexcept -> std::same_as<station_address const*>;
+        { p.times_down() } noexcept -> std::same_as<std::uint32_t>;
     };
 
 template <class Policy>

@@ -242,6 +242,7 @@ template <scheduler Scheduler>
 void backend_pool<Scheduler>::opened(backend_index i) noexcept {
     member& m = members_[i];
     scheduler_.load(i, ++m.open);
+    ++m.opened;
     std::uint32_t const rate = m.server.new_connections_per_s;
     if (rate != unlimited && rate != 0) m.rate_full_until = std::max(m.rate_full_until, now_) + a_second / rate;
     if (rate != unlimited || m.open >= m.server.connections) refresh(i);

@@ -30,6 +30,9 @@ using fault = std::optional<service_fault>;
     if (!is_unicast(s.address)) return service_fault{i, service_fault::none, "address", "is no unicast address"};
     if (s.protocol != ip_protocol::tcp && s.protocol != ip_protocol::udp) return service_fault{i, service_fault::none, "proto", "must be tcp or udp"};
     std::size_t ranges = 0;
+    for (std::size_t j = 0; j < i; ++j)
+        for (backend const& b : all[j].backends)
+            if (b.address == s.address) return service_fault{i, service_fault::none, "address", "is a backend's of an earlier service: packets would go round"};
     for (std::size_t j = 0; j < all.size(); ++j) {
         if (j < i && s.same_service(all[j])) return service_fault{i, service_fault::none, "address", "is the address, port and protocol of an earlier service"};
         if (j < i && conflict(s, all[j])) return service_fault{i, service_fault::none, "port", "overlaps with the ports of an earlier service of this address"};
@@ -98,6 +101,16 @@ inline std::optional<service_fault> fault_of(std::span<service_config const> ser
             if (auto const f = detail::fault_of_backend(services, services[i], j, how)) return service_fault{i, j, f->key, f->what};
     }
     return std::nullopt;
+}
+
+inline std::optional<service_fault> fault_of_last(std::span<service_config const> services) noexcept {
+    return detail::fault_of_service(services, services.size() - 1);
+}
+
+inline std::optional<service_fault> fault_of_last_backend(std::span<service_config const> services, stations how) noexcept {
+    std::size_t const i = services.size() - 1, j = services[i].backends.size() - 1;
+    auto const f = detail::fault_of_backend(services, services[i], j, how);
+    return f ? std::optional(service_fault{i, j, f->key, f->what}) : std::nullopt;
 }
 
 }  // namespace halfproxy

@@ -111,6 +111,8 @@ typename engine<Policies>::decision engine<Policies>::refused_by_server(tcp_pack
     tcp_fields const reset{
         .seq = h.cookie_isn + 1, .ack = h.client_isn + 1, .flags = tcp_flag::rst | tcp_flag::ack, .window = 0};
     ++counters_.handshakes_refused;
+    f.tcp.state = tcp_state::closed;
+    tell_opening(f, tcp_state::syn_sent, direction::from_server);
     close_flow<Address>(found.number());
     return send_in_place(t, origin, reset, {}, verdict::forward);
 }

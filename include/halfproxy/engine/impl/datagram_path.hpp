@@ -52,6 +52,11 @@ template <class Address>
                                                                flow_handle found) noexcept {
     direction from = direction::from_client;
     flow<Address>* flow_of = nullptr;
+    if (found && is_given_up(store<Address>().table.record(found))) {  // nobody is connected: its client's next packet goes to another backend
+        if (static_cast<direction>(found.direction()) == direction::from_server) return drop(drop_reason::no_flow);
+        close_flow<Address>(found.number());
+        found = {};
+    }
     if (found) {
         flow_of = &store<Address>().table.record(found);
         from = static_cast<direction>(found.direction());
@@ -81,6 +86,7 @@ template <class Address>
         flow_tuple<Address> const to = flow_of->leaving(from);
         nat_rewriter<>::rewrite(p.view, nat_endpoints<Address>{to.source, to.destination, to.source_port, to.destination_port},
                                 f.offload.checksum);
+        lead_to_station(f, *flow_of, from);
     }
     return passed(*flow_of);
 }

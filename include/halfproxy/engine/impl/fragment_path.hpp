@@ -151,6 +151,7 @@ drop_reason engine<Policies>::follow(packet_view const& view, frame& f, std::uin
             if (reason != drop_reason::none) return reason;
         }
         note_forwarded(known, from, view.layout());
+        if (known.rewrites != 0) lead_to_station(f, known, from);
     }
     nat_rewriter<>::rewrite(view, nat_endpoints<Address>{fate.source, fate.destination, 0, 0}, f.offload.checksum);
     return drop_reason::none;

@@ -94,7 +94,7 @@ typename engine<Policies>::template opened_flow<Address> engine<Policies>::open_
     }
     flow<Address>& f = table.record(inserted.handle);
     f.tuple = {key.tuple, back.tuple};
-    f.rewrites = key.tuple.reversed() != back.tuple ? 1 : 0;
+    f.rewrites = answer.led || key.tuple.reversed() != back.tuple ? 1 : 0;
     f.zone = key.zone & 0x0fffu;
     f.protocol = key.protocol;
     f.client_side = static_cast<std::uint8_t>(arrival) & 1u;
@@ -213,6 +213,7 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
     v6_.wheel.advance(stamp_, timers_per_advance - used,
                       [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
     if constexpr (keeps_address_state) policies_.addresses.advance(stamp_, timers_per_advance);
+    sweep_given_up(out);
 }
 
 template <engine_policies Policies>
@@ -225,6 +226,7 @@ std::optional<time_point> engine<Policies>::next_deadline() const noexcept {
     consider(v6_.wheel.next_deadline());
     consider(next_fragment_deadline());
     if constexpr (keeps_address_state) consider(policies_.addresses.next_deadline(stamp_));
+    if (is_sweeping()) consider(stamp_);
     if (!ms) return std::nullopt;
     return now_ + std::chrono::milliseconds(*ms);
 }

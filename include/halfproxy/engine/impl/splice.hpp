@@ -145,6 +145,7 @@ typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, fl
     track_result const result = tcp_tracker<Checks>::update(f.tcp, direction::from_server, syn_ack, Checks(checks_));
     if (result.outcome != track_outcome::accept) return drop(result.reason);
     ++counters_.handshakes_completed;
+    tell_opening(f, tcp_state::syn_sent, direction::from_server);
 
     bool const mended = h.options.has_timestamps && !h.offers_timestamps;
     std::uint32_t const clock = h.options.has_timestamps ? h.cookie_timestamp - t.options.timestamp_value : 0u;

@@ -73,7 +73,10 @@ template <class Address>
     options.has_timestamps = timestamps;
     options.timestamps_at = detail::only_timestamps_at;
     if (known.is_spliced()) shift_numbers(p.view, options, known.shift, static_cast<shift_toward>(index(reverse(from))), {}, changes);
-    if (known.rewrites != 0) replace_addresses(p, known, from, changes);
+    if (known.rewrites != 0) {
+        replace_addresses(p, known, from, changes);
+        lead_to_station(f, known, from);
+    }
     incremental_checksum::commit(p.view, changes, f.offload.checksum);
 }
 
@@ -122,6 +125,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
                                                                   flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
+    if (f.tcp.state == tcp_state::closed && is_given_up(f)) return tcp_of_given_up_flow<Checks>(t, key, found);
     tcp_segment const segment = segment_of<Checks>(t, f, from);
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
@@ -149,6 +153,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
     if (result.outcome == track_outcome::reopen) return reopen<Checks>(t, key, found);
     if (result.outcome == track_outcome::accept) f.last_seen = stamp_;
     note_state(f, before);
+    if (f.tcp.state != before) tell_opening(f, before, from);
     note_forwarded(f, from, t.p.view.layout());
     bool const as_is = f.phase() == flow_phase::plain && f.rewrites == 0 && !t.p.view.layout().more_fragments;
     if (!as_is) translate_tcp(t, f, from, granted);
@@ -281,7 +286,10 @@ void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction 
             blank_sack(t.p.view, t.options, changes);  // promised to the client, and the server knows nothing of it
         shift_numbers(t.p.view, t.options, f.shift, shift_toward::server, f.rescale(from), changes);
     }
-    if (f.rewrites != 0) replace_addresses(t.p, f, from, changes);
+    if (f.rewrites != 0) {
+        replace_addresses(t.p, f, from, changes);
+        lead_to_station(t.f, f, from);
+    }
     incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
 }
 
