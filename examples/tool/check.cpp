@@ -9,6 +9,7 @@
 #include <halfproxy/engine/engine.hpp>
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
+#include <halfproxy/engine/service_engine.hpp>
 
 #include <fmt/format.h>
 
@@ -47,6 +48,11 @@ std::size_t nat_bytes(tool_config const& config) {
     return config.nat.empty() ? 0 : address_plan::memory_bytes(config.nat, config.engine.limits);
 }
 
+std::size_t service_bytes(tool_config const& config) {
+    if (config.services.services.empty()) return 0;
+    return service_table(config.services).memory_bytes() + (config.engine.limits.flows_v4 + config.engine.limits.flows_v6) * sizeof(backend_ref);
+}
+
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 }  // namespace
@@ -55,7 +61,7 @@ int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
     std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine) + nat_bytes(config)), mebibytes(rings), config_text(config));
+               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config)), mebibytes(rings), config_text(config));
     return exit_code::success;
 }
 

@@ -97,6 +97,23 @@ constexpr auto choices_of(flow_origin) {
 constexpr auto choices_of(port_order) {
     return std::to_array<choice<port_order>>({{"random", port_order::random}, {"sequential", port_order::sequential}});
 }
+constexpr auto choices_of(forward_mode) {
+    return std::to_array<choice<forward_mode>>({{"dnat", forward_mode::dnat},
+                                                {"fullnat", forward_mode::fullnat},
+                                                {"dsr", forward_mode::dsr},
+                                                {"ipip", forward_mode::ipip},
+                                                {"transparent", forward_mode::transparent}});
+}
+constexpr auto choices_of(scheduler_kind) {
+    return std::to_array<choice<scheduler_kind>>({{"round_robin", scheduler_kind::round_robin},
+                                                  {"weighted_round_robin", scheduler_kind::weighted_round_robin},
+                                                  {"least_connections", scheduler_kind::least_connections},
+                                                  {"weighted_least_connections", scheduler_kind::weighted_least_connections},
+                                                  {"source_hash", scheduler_kind::source_hash},
+                                                  {"maglev", scheduler_kind::maglev},
+                                                  {"power_of_two", scheduler_kind::power_of_two},
+                                                  {"first_alive", scheduler_kind::first_alive}});
+}
 constexpr auto choices_of(rule_action) {
     return std::to_array<choice<rule_action>>({{"allow", rule_action::allow},
                                                {"deny", rule_action::deny},

@@ -75,6 +75,10 @@ class config_printer {
     void optional_ports(std::string_view key, port_range const& value) {
         if (value.first != 0) ports(key, value);
     }
+    void station(std::string_view key, station_address const& value) {
+        if (value != station_address{}) line(key, toml_string(to_text(value)));
+    }
+    [[nodiscard]] static constexpr bool reads() noexcept { return false; }
     void secret(tool_config const& config) {
         if (config.secret_file)
             line("secret_file", toml_string(*config.secret_file));

@@ -177,6 +177,10 @@ void config_reader::ports(std::string_view key, port_range& out) {
         out = parsed(key, *node, parse_ports);
 }
 
+void config_reader::station(std::string_view key, station_address& out) {
+    if (toml::node const* const node = find(key)) out = parsed(key, *node, parse_station);
+}
+
 void config_reader::secret(tool_config& config) {
     toml::node const* const in_place = find("secret");
     toml::node const* const in_file = find("secret_file");

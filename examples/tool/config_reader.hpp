@@ -59,7 +59,10 @@ class config_reader {
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);
     void ports(std::string_view key, port_range& out);
     void optional_ports(std::string_view key, port_range& out) { ports(key, out); }  ///< not printed when there are none
+    void station(std::string_view key, station_address& out);
     void secret(tool_config& config);
+    /// Whether values are read; else they are written, and were judged before.
+    [[nodiscard]] static constexpr bool reads() noexcept { return true; }
 
     /// A key the design has and this version has not: refused, for accepting it would be a promise.
     void unavailable(std::string_view key);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config_nat.hpp"
+#include "config_service.hpp"
 #include "config_values.hpp"
 #include "tool_config.hpp"
 
@@ -13,7 +14,7 @@
 namespace halfproxy::tool {
 
 /// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, prefix, prefixes, protocol, ports; and
-/// section, tables, unavailable and require. See config_reader and config_printer.
+/// section, tables, station, unavailable, reads and require. See config_reader and config_printer.
 
 template <class Visitor>
 void describe_io(Visitor& v, io_settings& io) {
@@ -218,7 +219,7 @@ void describe(Visitor& v, tool_config& config) {
     v.tables("rule", engine.rules, [](auto& s, acl_rule& rule) { describe_rule(s, rule); });
     v.unavailable("metrics");
     describe_nat(v, config.nat);
-    v.unavailable("service");
+    describe_services(v, config);
 }
 
 }  // namespace halfproxy::tool

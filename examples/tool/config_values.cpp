@@ -113,6 +113,21 @@ std::string to_text(std::optional<std::uint8_t> const& protocol) {
     return fmt::format("{}", *protocol);
 }
 
+station_address parse_station(std::string_view text) {
+    station_address station{};
+    auto const wrong = std::invalid_argument("is no Ethernet address (02:00:00:00:00:01)");
+    if (text.size() != 3 * station.size() - 1) throw wrong;
+    for (std::size_t i = 0; i < station.size(); ++i) {
+        char const* const digits = text.data() + 3 * i;
+        auto const [end, error] = std::from_chars(digits, digits + 2, station[i], 16);
+        bool const separated = i + 1 == station.size() || digits[2] == ':';
+        if (error != std::errc{} || end != digits + 2 || !separated) throw wrong;
+    }
+    return station;
+}
+
+std::string to_text(station_address const& station) { return fmt::format("{:02x}", fmt::join(station, ":")); }
+
 secret_key parse_secret(std::string_view text) {
     secret_key key;
     auto const wrong = std::invalid_argument("must be 32 hexadecimal digits (openssl rand -hex 16 makes some)");

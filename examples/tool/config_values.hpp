@@ -2,6 +2,7 @@
 // Configuration values as text: prefixes, ports, protocols, seconds, secrets.
 #pragma once
 
+#include <halfproxy/balance/backend.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/wire/address.hpp>
@@ -35,6 +36,10 @@ inline constexpr std::uint32_t longest_timeout_s = 2'073'600;
 /// "any", "tcp", "udp", "icmp", "icmpv6" or an IP protocol number
 [[nodiscard]] std::optional<std::uint8_t> parse_protocol(std::string_view text);
 [[nodiscard]] std::string to_text(std::optional<std::uint8_t> const& protocol);
+
+/// "02:00:00:00:00:01"
+[[nodiscard]] station_address parse_station(std::string_view text);
+[[nodiscard]] std::string to_text(station_address const& station);
 
 /// 32 hexadecimal digits
 [[nodiscard]] secret_key parse_secret(std::string_view text);

@@ -38,6 +38,9 @@ tool_config effective_config(inline_options const& o) {
     if (o.guard) config.engine.guard.mode = *o.guard;
     if (splices_one_sided(config.engine))
         throw usage_error("--guard: a splice needs both directions, and the configuration says tracking.asymmetric = true");
+    for (service_config const& s : config.services.services)
+        if (!fault_of_mode(s, config.engine).empty())
+            throw usage_error("--guard: a splice needs both directions, and the configuration has a service of mode \"dsr\"");
     if (o.io) config.io.backend = *o.io;
     if (o.shards) config.io.shards = *o.shards;
     if (config.huge_pages) config.engine.memory = memory_source::of<huge_page_memory>();

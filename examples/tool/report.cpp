@@ -3,6 +3,7 @@
 #include "report.hpp"
 
 #include "commands.hpp"
+#include "config_values.hpp"
 
 #include <halfproxy/core/version.hpp>
 
@@ -102,6 +103,17 @@ json nat_json(nat_report const& n) {
             {"pools", pools}};
 }
 
+json services_json(std::vector<service_report> const& services) {
+    json out = json::array();
+    for (service_report const& s : services) {
+        json backends = json::array();
+        for (backend_report const& b : s.backends)
+            backends.push_back({{"address", b.address}, {"port", b.port}, {"open", b.open}, {"opened", b.opened}, {"state", b.state}});
+        out.push_back({{"address", s.address}, {"port", s.ports}, {"backends", backends}});
+    }
+    return out;
+}
+
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
@@ -157,6 +169,7 @@ std::string json_text(run_report const& r) {
              {"counters", counters_json(c)}};
     if (r.capture) out["capture"] = capture_json(*r.capture);
     if (r.nat) out["nat"] = nat_json(*r.nat);
+    if (!r.services.empty()) out["services"] = services_json(r.services);
     // Names of files and interfaces need not be UTF-8; JSON must be.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -197,6 +210,20 @@ void run_report::take_nat(address_plan const& plan) {
         if (pool.counters().given + pool.counters().exhausted + pool.counters().no_room != 0)
             n.pools.push_back({rule, protocol, pool.held(), pool.quarantined(), pool.counters()});
     });
+}
+
+void run_report::take_services(service_table const& table) {
+    constexpr std::string_view states[] = {"up", "draining", "down"};
+    for (service_index i = 0; i < table.size(); ++i) {
+        if (!table.exists(i)) continue;
+        service_report& s = services.emplace_back(service_report{to_text(table[i].address), to_text(table[i].ports), {}});
+        auto const& pool = table.backends(i);
+        for (backend_index b = 0; b < pool.capacity(); ++b) {
+            if (!pool.exists(b)) continue;
+            std::string_view const state = pool.inhibited(b) ? "inhibited" : states[static_cast<std::size_t>(pool.state(b))];
+            s.backends.push_back({to_text(pool[b].address), pool[b].port, pool.open(b), pool.opened_total(b), state});
+        }
+    }
 }
 
 report_file::report_file(std::optional<std::filesystem::path> const& path) {

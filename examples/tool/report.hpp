@@ -3,6 +3,7 @@
 #pragma once
 
 #include <halfproxy/admit/guard.hpp>
+#include <halfproxy/balance/service_table.hpp>
 #include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/counters.hpp>
 
@@ -13,6 +14,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace halfproxy::tool {
@@ -51,6 +53,19 @@ struct nat_report {
     std::vector<nat_pool_report> pools{};
 };
 
+struct backend_report {
+    std::string address{};
+    std::uint16_t port = 0;
+    std::uint32_t open = 0;
+    std::uint64_t opened = 0;
+    std::string_view state{};
+};
+struct service_report {
+    std::string address{};
+    std::string ports{};
+    std::vector<backend_report> backends{};
+};
+
 struct run_report {
     double uptime_s = 0;  ///< of a replay: the time its capture spans
     engine_counters counters{};
@@ -66,6 +81,7 @@ struct run_report {
     port_report inside{};
     std::optional<capture_report> capture{};
     std::optional<nat_report> nat{};
+    std::vector<service_report> services{};
 
     template <class Engine>
     void take(Engine const& engine) {
@@ -76,7 +92,12 @@ struct run_report {
         guard_activations = engine.guard_status().activations();
         guard_transitions = engine.guard_status().transitions();
         if constexpr (requires { take_nat(engine.policies().addresses); }) take_nat(engine.policies().addresses);
+        if constexpr (requires { take_services(engine.policies().addresses.services()); }) {
+            take_services(engine.policies().addresses.services());
+            take_nat(engine.policies().addresses.next());
+        }
     }
+    void take_services(service_table const& table);
     void take_nat(address_plan const& plan);
 };
 

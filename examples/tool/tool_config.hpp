@@ -4,6 +4,7 @@
 
 #include "commands.hpp"
 
+#include <halfproxy/balance/service_config.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/nat_config.hpp>
 
@@ -37,6 +38,7 @@ struct tool_config {
     timeout_preset preset = timeout_preset::firewall;
     io_settings io{};
     nat_config nat{.hairpin = false};  ///< behind a bridge's port nobody takes a packet back whose link address is the router's
+    services_config services{};
     engine_config engine{};  ///< its secret is all zero when the file gives none
     std::optional<std::string> secret_file{};
     bool huge_pages = true;     ///< asked for, not required

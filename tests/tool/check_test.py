@@ -141,6 +141,40 @@ filtering = "endpoint_independent"
 block_ports = 1000
 preserve = true
 parity = true
+[services]
+persistent_clients = 5000
+[[service]]
+address = "203.0.113.80"
+port = 443
+scheduler = "maglev"
+table_size = 65537
+persistence_s = 300
+persistence_prefix4 = 24
+persistence_prefix6 = 56
+persistence_group = 7
+slow_start_s = 30
+passive_failures = 5
+first_inhibition_s = 2
+longest_inhibition_s = 60
+least_ready = 2
+[[service.backend]]
+address = "10.0.0.91"
+port = 8443
+weight = 3
+connections = 10_000
+new_connections_per_s = 500
+[[service.backend]]
+address = "10.0.0.92"
+priority = 1
+[[service]]
+address = "203.0.113.80"
+port = "8000-8099"
+proto = "udp"
+mode = "dsr"
+scheduler = "first_alive"
+[[service.backend]]
+address = "10.0.0.91"
+mac = "02:00:00:0A:00:91"
 """
 
 
@@ -175,7 +209,12 @@ class Check(ToolTest):
                      "[[dnat]]", 'target = "10.0.0.80"', 'target_ports = "3000-3009"', 'clients = "inside"', "[[snat]]",
                      'pool = ["203.0.113.2/32", "203.0.113.4/30"]', 'ports = "2000-60000"', 'mapping = "address_and_port_dependent"',
                      "share_ports = true", "paired = false", "quarantine_s = 60", "quarantined = 1000", 'order = "sequential"', "high_percent = 70",
-                     "low_percent = 60", 'filtering = "endpoint_independent"', "block_ports = 1000", "preserve = true", "parity = true"]:
+                     "low_percent = 60", 'filtering = "endpoint_independent"', "block_ports = 1000", "preserve = true", "parity = true", "persistent_clients = 5000",
+                     "[[service]]", 'port = "443"', 'scheduler = "maglev"', "table_size = 65537", "persistence_s = 300", "persistence_prefix4 = 24",
+                     "persistence_prefix6 = 56", "persistence_group = 7", "slow_start_s = 30", "passive_failures = 5", "first_inhibition_s = 2",
+                     "longest_inhibition_s = 60", "least_ready = 2", "[[service.backend]]", 'address = "10.0.0.91"', "port = 8443", "weight = 3",
+                     "connections = 10000", "new_connections_per_s = 500", "priority = 1", 'port = "8000-8099"', 'mode = "dsr"',
+                     'scheduler = "first_alive"', 'mac = "02:00:00:0a:00:91"']:
             self.assertIn(line, lines)
 
     def test_the_preset_decides_timeouts_that_are_not_given(self):
@@ -319,6 +358,26 @@ class Check(ToolTest):
             ('[[dnat]]\nto = "203.0.113.1"\ntarget = "::1"', 2, "dnat.to", "family"),
             ('[[dnat]]\nto = "203.0.113.1"\nproto = "tcp"\nports = "1-9"\ntarget = "10.0.0.1"\ntarget_ports = "1-8"', 6, "dnat.target_ports", "one port"),
             ("[nat]\nhairpin = 1", 2, "nat.hairpin", "true or false"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n', 1, "service.backend", "is missing"),
+            ('[[service]]\nport = 80', 1, "service.address", "is missing"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n', 7, "service.address", "of an earlier service"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n[[service]]\naddress = "203.0.113.80"\nport = "70-80"\n[[service.backend]]\naddress = "10.0.0.1"\n[[service]]\naddress = "203.0.113.80"\nport = "80-90"\n[[service.backend]]\naddress = "10.0.0.1"\n', 13, "service.port", "overlaps"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "203.0.113.80"', 5, "service.backend.address", "virtual address"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n[[service]]\naddress = "10.0.0.1"\n[[service.backend]]\naddress = "10.0.0.2"', 7, "service.address", "a backend's of an earlier service"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\nweight = 0', 4, "service.backend", "weight 0 everywhere"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "2001:db8::1"', 5, "service.backend.address", "NAT64"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n[[service.backend]]\naddress = "10.0.0.1"\n', 7, "service.backend.address", "earlier backend"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\nscheduler = "fair"\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.scheduler", "least_connections"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\ntable_size = 99\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.table_size", "maglev"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\nproto = "icmp"\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.proto", "udp"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "fullnat"\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.mode", "[[snat]]"),
+            ('[guard]\nmode = "off"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 6, "service.mode", "tracking.asymmetric"),
+            ('[tracking]\nasymmetric = "detect"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 6, "service.mode", "both directions must pass"),
+            ('[guard]\nmode = "off"\n[tracking]\nasymmetric = "detect"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 9, "service.backend.mac", "is missing"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "transparent"\n[[service.backend]]\naddress = "10.0.0.1"\nmac = "2:0:0:0:0:1"', 7, "service.backend.mac", "Ethernet"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\npersistence_group = 1\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.persistence_group", "needs persistence"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\nfirst_inhibition_s = 9\nlongest_inhibition_s = 8\n[[service.backend]]\naddress = "10.0.0.1"\n', 5, "service.longest_inhibition_s", "at least"),
+            ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\nconnections = 0', 6, "service.backend.connections", "from 1"),
             ("guard = 3", 1, "guard", "[guard]"),
             ('[io]\noutside = ""', 2, "io.outside", "empty"),
             ("[io]\ntransmit_slots = 33", 2, "io.transmit_slots", "multiple of 32"),
@@ -334,7 +393,10 @@ class Check(ToolTest):
             ('[io]\nmode = "routed"', 2, "io.mode"),
             ('[[io.address]]\nipv4 = "192.0.2.1"', 1, "io.address"),
             ("[metrics]\nport = 9", 1, "metrics"),
-            ("[[service]]\nport = 80", 1, "service"),
+            ('[[service]]\naddress = "203.0.113.80"\nmode = "ipip"', 3, "service.mode"),
+            ('[[service]]\naddress = "203.0.113.80"\non_down = "reset"', 3, "service.on_down"),
+            ('[[service]]\naddress = "203.0.113.80"\nhealth = "tcp"', 3, "service.health"),
+            ('[[service]]\naddress = "203.0.113.80"\n[[service.backend]]\naddress = "10.0.0.1"\nproxy_protocol = "v2"', 5, "service.backend.proxy_protocol"),
             ('[[rule]]\naction = "deny"\nserver_name = "example.net"', 3, "rule.server_name"),
         ]:
             with self.subTest(text):
@@ -352,6 +414,7 @@ class Check(ToolTest):
         text = "[limits]\nflows_v4 = 50000\nflows_v6 = 30000\nhandshakes = 5000\nsource_half_open = 9\n[guard]\nmode = \"auto\"\nexempt_sources = 100000\n"
         text += "[guard.service]\nbuckets = 50000\n"
         text += '[[snat]]\npool = ["203.0.113.0/28"]\nquarantine_s = 10\n[[snat]]\npool = ["2001:db8::1"]\nmapping = "address_and_port_dependent"\nshare_ports = true\n'
+        text += '[[service]]\naddress = "203.0.113.80"\nscheduler = "maglev"\npersistence_s = 9\n[[service.backend]]\naddress = "10.0.0.1"\n'
         announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
         report = self.dir / "report.json"
         result = run("replay", "--in", SOURCE / "examples/data/quickstart.pcap", "--out-client", self.dir / "client.pcap",
