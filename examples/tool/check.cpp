@@ -52,6 +52,7 @@ std::size_t service_bytes(tool_config const& config) {
     if (config.services.services.empty()) return 0;
     return service_table(config.services).memory_bytes() + (config.engine.limits.flows_v4 + config.engine.limits.flows_v6) * sizeof(backend_ref);
 }
+std::size_t edge_bytes(edge_config const& edge) { return edge.nat64 ? nat64_hosts::memory_bytes(edge.nat64->hosts) : 0; }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
@@ -61,7 +62,8 @@ int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
     std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config)), mebibytes(rings), config_text(config));
+               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config) + edge_bytes(config.edge)), mebibytes(rings),
+               config_text(config));
     return exit_code::success;
 }
 

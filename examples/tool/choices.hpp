@@ -45,6 +45,9 @@ constexpr auto choices_of(guarded_sides) {
     return std::to_array<choice<guarded_sides>>(
         {{"outside", guarded_sides::outside}, {"inside", guarded_sides::inside}, {"both", guarded_sides::both}});
 }
+constexpr auto choices_of(side) {
+    return std::to_array<choice<side>>({{"outside", side::outside}, {"inside", side::inside}});
+}
 constexpr auto choices_of(known) {
     return std::to_array<choice<known>>({{"unknown", known::unknown}, {"no", known::no}, {"yes", known::yes}});
 }

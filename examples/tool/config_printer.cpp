@@ -98,6 +98,10 @@ class config_printer {
         path_ = around;
     }
     template <class Item, class Describe>
+    void optional_section(std::string_view key, std::optional<Item>& item, Describe describe) {
+        if (item) section(key, [&](config_printer& p) { describe(p, *item); });
+    }
+    template <class Item, class Describe>
     void tables(std::string_view key, std::vector<Item>& items, Describe describe) {
         for (Item& item : items) {
             text_ += fmt::format("\n[[{}]]\n", path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));

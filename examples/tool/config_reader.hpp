@@ -79,6 +79,13 @@ class config_reader {
         read_table(key, *node->as_table(), describe);
     }
 
+    /// A table whose presence says something: absent, `out` stays empty.
+    template <class Item, class Describe>
+    void optional_section(std::string_view key, std::optional<Item>& out, Describe describe) {
+        if (table_.contains(key)) out.emplace();
+        section(key, [&](config_reader& r) { describe(r, *out); });
+    }
+
     template <class Item, class Describe>
     void tables(std::string_view key, std::vector<Item>& out, Describe describe) {
         toml::node const* node = find(key);

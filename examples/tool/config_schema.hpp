@@ -9,12 +9,13 @@
 
 #include <halfproxy/wire/tcp_options.hpp>
 
+#include <algorithm>
 #include <string>
 
 namespace halfproxy::tool {
 
 /// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, prefix, prefixes, protocol, ports; and
-/// section, tables, station, unavailable, reads and require. See config_reader and config_printer.
+/// section, optional_section, tables, station, unavailable, reads and require. See config_reader and config_printer.
 
 template <class Visitor>
 void describe_io(Visitor& v, io_settings& io) {
@@ -204,6 +205,34 @@ void describe_rule(Visitor& v, acl_rule& rule) {
     v.unavailable("server_name");
 }
 
+/// A host's address must not go to another one while a flow of the first is left.
+[[nodiscard]] inline bool outlives_flows(timeout_ms idle, flow_timeouts const& t) {
+    return idle == never || std::max({t.established, t.half_closed, t.udp_replied, t.icmp, t.other_replied, t.time_wait}) <= idle;
+}
+
+template <class Visitor>
+void describe_nat64(Visitor& v, nat64_config& nat64, flow_timeouts const& timeouts) {
+    v.prefix("prefix", nat64.prefix);
+    v.require(nat64_prefix::can_embed(nat64.prefix), "prefix",
+              "must be an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits with nothing behind it and bits 64 to 71 zero (RFC 6052)");
+    v.prefix("hosts", nat64.hosts.shadow);
+    v.require(nat64.hosts.shadow.address.version == 4 && nat64.hosts.shadow.length >= 8, "hosts", "must be an IPv4 prefix of 8 to 32 bits");
+    v.number("most_hosts", nat64.hosts.capacity, 1, 1u << 24);
+    v.timeout("host_idle", nat64.hosts.idle_timeout);
+    v.require(outlives_flows(nat64.hosts.idle_timeout, timeouts), "host_idle", "must be no shorter than the timeouts of flows, or \"never\"");
+    v.choice("side", nat64.ipv6_side);
+    v.number("mtu_v4", nat64.mtu.v4, 1'260, 65'535);
+    v.number("mtu_v6", nat64.mtu.v6, 1'280, 65'535);
+}
+
+template <class Visitor>
+void describe_nptv6(Visitor& v, nptv6_config& prefixes) {
+    v.prefix("inside", prefixes.inside);
+    v.prefix("outside", prefixes.outside);
+    v.require(nptv6::can_translate(prefixes.inside, prefixes.outside), "outside",
+              "and `inside` must be two different IPv6 prefixes of at most 112 bits");
+}
+
 /// In this order, for the preset decides what timeouts begin with.
 template <class Visitor>
 void describe(Visitor& v, tool_config& config) {
@@ -217,6 +246,8 @@ void describe(Visitor& v, tool_config& config) {
     v.section("limits", [&](auto& s) { describe_limits(s, config); });
     v.section("normalize", [&](auto& s) { describe_normalize(s, engine.normalize); });
     v.tables("rule", engine.rules, [](auto& s, acl_rule& rule) { describe_rule(s, rule); });
+    v.optional_section("nat64", config.edge.nat64, [&](auto& s, nat64_config& nat64) { describe_nat64(s, nat64, engine.timeouts); });
+    v.tables("nptv6", config.edge.nptv6, [](auto& s, nptv6_config& prefixes) { describe_nptv6(s, prefixes); });
     v.unavailable("metrics");
     describe_nat(v, config.nat);
     describe_services(v, config);

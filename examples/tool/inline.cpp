@@ -8,6 +8,7 @@
 
 #include <halfproxy/core/version.hpp>
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/engine/translating_edge.hpp>
 #include <halfproxy/io/af_packet.hpp>
 #include <halfproxy/run/worker.hpp>
 #include <halfproxy/track/huge_page_memory.hpp>
@@ -28,7 +29,7 @@ namespace halfproxy::tool {
 namespace {
 
 using port = af_packet_io;
-static_assert(pump_burst <= max_burst);
+static_assert(pump_burst <= max_burst && pump_burst <= edge_burst);
 
 /// The file's settings with the command line's on top.
 tool_config effective_config(inline_options const& o) {
@@ -71,6 +72,7 @@ void add_secrets(tool_config& config) {
     std::array<std::uint8_t, sizeof config.engine.seed> seed{};
     fill_random(seed);
     std::memcpy(&config.engine.seed, seed.data(), seed.size());
+    if (config.edge.nat64) config.edge.nat64->hosts.seed = config.engine.seed;
 }
 
 /// Cookies count their keys by the wall clock, which other machines share. That it is set while we run is noticed within a second.
@@ -125,7 +127,8 @@ struct bridge {
         : outside(open_port(config.io.outside, config.io)),
           inside(open_port(config.io.inside, config.io)),
           engine(std::move(built)),
-          worker(context, outside, inside, *engine,
+          edge(config.edge, *engine),
+          worker(context, outside, inside, edge,
                  {.spin = std::chrono::microseconds{config.io.spin_us},
                   .drain = std::chrono::milliseconds{config.io.drain_ms}}),
           clock(context, *engine, config.engine.common_clock) {}
@@ -134,7 +137,8 @@ struct bridge {
     port outside;
     port inside;
     std::unique_ptr<Engine> engine;
-    halfproxy::worker<port, Engine> worker;
+    translating_edge<Engine> edge;
+    halfproxy::worker<port, translating_edge<Engine>> worker;
     wall_clock_follower<Engine> clock;
 };
 
@@ -182,7 +186,7 @@ port_report report_of(port& p, port_counters const& counted) {
 template <class Engine>
 std::size_t configured_bytes(bridge<Engine> const& b, io_settings const& io) {
     std::size_t const rings = std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes;
-    return b.engine->memory_bytes() + 2 * rings;
+    return b.engine->memory_bytes() + b.edge.memory_bytes() + 2 * rings;
 }
 
 /// Opens the ports, runs, and says what it came to.
@@ -201,6 +205,7 @@ run_report run_bridge(tool_config& config, std::unique_ptr<Engine> engine, std::
     run_to_the_end(b, duration);
     report.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     report.take(*b.engine);
+    report.take_edge(b.edge);
     report.outside = report_of(b.outside, b.worker.packets().counters(side::outside));
     report.inside = report_of(b.inside, b.worker.packets().counters(side::inside));
     report.rss_bytes = resident_bytes();

@@ -9,6 +9,7 @@
 
 #include <halfproxy/core/outbox.hpp>
 #include <halfproxy/engine/engine.hpp>
+#include <halfproxy/engine/translating_edge.hpp>
 #include <halfproxy/io/packet_io.hpp>
 #include <halfproxy/io/pcap_file.hpp>
 
@@ -103,28 +104,29 @@ class side_capture {
 template <class Engine>
 class replayer {
   public:
-    replayer(std::unique_ptr<Engine> engine, side_capture& to_client, side_capture& to_server)
-        : engine_(std::move(engine)), to_client_(to_client), to_server_(to_server) {}
+    replayer(edge_config const& edge, std::unique_ptr<Engine> engine, side_capture& to_client, side_capture& to_server)
+        : engine_(std::move(engine)), edge_(edge, *engine_), to_client_(to_client), to_server_(to_server) {}
 
     void replay(capture_record const& record) {
         linktype_ = record.linktype;
         run_timers_until(record.time);
         now_ = std::max(now_, record.time);
         frame f = frame_of(record);
-        engine_->process({&f, 1}, now_, outbox_);
+        edge_.process({&f, 1}, now_, outbox_);
         if (f.outcome == verdict::forward) send(other(f.arrival), f);
         if (f.outcome == verdict::reply) send(f.arrival, f);
         send_originated();
     }
 
     [[nodiscard]] Engine const& engine() const noexcept { return *engine_; }
+    [[nodiscard]] translating_edge<Engine> const& edge() const noexcept { return edge_; }
     [[nodiscard]] std::uint64_t received(side port) const noexcept { return received_[static_cast<std::size_t>(port)]; }
 
   private:
     void run_timers_until(time_point end) {
         for (auto due = engine_->next_deadline(); due && *due <= end; due = engine_->next_deadline()) {
             now_ = std::max(now_, *due);
-            engine_->advance(now_, outbox_);
+            edge_.advance(now_, outbox_);
             send_originated();
             if (engine_->next_deadline() == due)
                 now_ = std::max(now_, end);  // timers fire in coarser steps than deadlines
@@ -156,6 +158,7 @@ class replayer {
     side_capture& capture_of(side port) noexcept { return port == side::outside ? to_client_ : to_server_; }
 
     std::unique_ptr<Engine> engine_;
+    translating_edge<Engine> edge_;
     side_capture& to_client_;
     side_capture& to_server_;
     flow_sides sides_{};
@@ -179,8 +182,9 @@ run_report replay_all(replayer<Engine>& run, byte_view file, std::string const& 
         run.replay(record);
     }
     report.take(run.engine());
+    report.take_edge(run.edge());
     report.uptime_s = first ? std::chrono::duration<double>(last - *first).count() : 0;
-    report.configured_bytes = run.engine().memory_bytes();
+    report.configured_bytes = run.engine().memory_bytes() + run.edge().memory_bytes();
     report.capture = {name, reader.records(), reader.status() == capture_status::end, reader.message()};
     return report;
 }
@@ -203,7 +207,7 @@ int run_replay(replay_options const& options) {
     std::size_t const rss_at_start = resident_bytes();
 
     run_report report = with_engine(config, [&](auto engine) {
-        replayer run(std::move(engine), to_client, to_server);
+        replayer run(config.edge, std::move(engine), to_client, to_server);
         run_report r = replay_all(run, file.bytes(), options.in.string());
         r.outside = report_of(to_client, run.received(side::outside));
         r.inside = report_of(to_server, run.received(side::inside));

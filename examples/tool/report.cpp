@@ -114,6 +114,14 @@ json services_json(std::vector<service_report> const& services) {
     return out;
 }
 
+json edge_json(run_report const& r) {
+    json refused = json::object();
+    for (std::size_t i = 1; i < nat64_refusal_count; ++i) refused[std::string{nat64_refusal_names[i]}] = r.edge.nat64_refused[i];
+    return {{"nat64", {{"hosts", r.nat64_hosts}, {"to_v4", r.edge.nat64_to_v4}, {"to_v6", r.edge.nat64_to_v6}, {"refused", refused}}},
+            {"nptv6", {{"translated", r.edge.nptv6_translated}, {"refused", r.edge.nptv6_refused}}},
+            {"originated_lost", r.edge.originated_lost}};
+}
+
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
@@ -166,6 +174,7 @@ std::string json_text(run_report const& r) {
                {"rss_at_start_bytes", r.rss_at_start_bytes},
                {"rss_bytes", r.rss_bytes}}},
              {"io", {{"outside", port_json(r.outside)}, {"inside", port_json(r.inside)}}},
+             {"edge", edge_json(r)},
              {"counters", counters_json(c)}};
     if (r.capture) out["capture"] = capture_json(*r.capture);
     if (r.nat) out["nat"] = nat_json(*r.nat);

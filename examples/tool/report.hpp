@@ -6,6 +6,7 @@
 #include <halfproxy/balance/service_table.hpp>
 #include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/counters.hpp>
+#include <halfproxy/engine/translating_edge.hpp>
 
 #include <array>
 #include <cstddef>
@@ -69,6 +70,8 @@ struct service_report {
 struct run_report {
     double uptime_s = 0;  ///< of a replay: the time its capture spans
     engine_counters counters{};
+    edge_counters edge{};
+    std::uint32_t nat64_hosts = 0;
     std::uint32_t flows_now = 0;
     std::uint32_t flows_peak = 0;
     guard_state guard = guard_state::ready;
@@ -82,6 +85,14 @@ struct run_report {
     std::optional<capture_report> capture{};
     std::optional<nat_report> nat{};
     std::vector<service_report> services{};
+
+    /// After take(): what was dropped at the edge is in its counters alone.
+    template <class Edge>
+    void take_edge(Edge const& translated) {
+        counters = translated.counters();
+        edge = translated.edge();
+        nat64_hosts = translated.nat64_hosts_now();
+    }
 
     template <class Engine>
     void take(Engine const& engine) {

@@ -7,6 +7,7 @@
 #include <halfproxy/balance/service_config.hpp>
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/nat_config.hpp>
+#include <halfproxy/engine/translating_edge.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -40,6 +41,7 @@ struct tool_config {
     nat_config nat{.hairpin = false};  ///< behind a bridge's port nobody takes a packet back whose link address is the router's
     services_config services{};
     engine_config engine{};  ///< its secret is all zero when the file gives none
+    edge_config edge{};
     std::optional<std::string> secret_file{};
     bool huge_pages = true;     ///< asked for, not required
     bool secret_given = false;  ///< in the file itself or through secret_file

@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <vector>
+
 using namespace halfproxy;
 
 TEST_CASE("what is pushed is there in order, each for its port, as a copy") {

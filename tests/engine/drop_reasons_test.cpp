@@ -9,6 +9,8 @@
 #include "tests/support/services.hpp"
 #include "tests/support/splice.hpp"
 
+#include <halfproxy/engine/translating_edge.hpp>
+
 #include <map>
 
 using namespace halfproxy;
@@ -112,6 +114,22 @@ drop_reason behind_nat(std::function<void(nat_config&)> const& change, std::func
     nat_lab l(w, nat);
     end const external = l.mapped(w.inside(1, 4000), w.outside(9, 53));
     return last(l, external).reason;
+}
+
+/// A datagram of an IPv6 host through a NAT64 with so many addresses; of no type that IPv4 has.
+drop_reason behind_nat64(std::size_t hosts) {
+    engine<> proxy(guarded(guard_mode::off));
+    edge_config c;
+    c.nat64.emplace().hosts.capacity = static_cast<std::uint32_t>(hosts);
+    translating_edge edge(c, proxy);
+    ip6 ip;
+    ip.destination = byte_string{0, 0x64, 0xff, 0x9b} + zeros(8) + u32(0xc6336450);
+    byte_string bytes = ethernet(icmp_packet(ip, 130, 0, zeros(16)));
+    frame f{.data = bytes.data(), .length = static_cast<std::uint32_t>(bytes.size()), .capacity = static_cast<std::uint32_t>(bytes.size()),
+            .wire_length = static_cast<std::uint32_t>(bytes.size()), .arrival = side::inside};
+    outbox none(0);
+    edge.process({&f, 1}, time_point(std::chrono::milliseconds(1)), none);
+    return f.reason;
 }
 
 std::map<drop_reason, story> stories() {
@@ -275,6 +293,8 @@ std::map<drop_reason, story> stories() {
         return alone(ethernet(icmp_packet(ip4{}, 3, 4, tcp_datagram({}, false, {.seq = 5, .flags = flags::ack}))));
     };
     s[drop_reason::icmp_denied] = [] { return alone(ethernet(icmp_packet(ip4{}, 5, 1, tcp_datagram({}, false, {.seq = 5, .flags = flags::ack})))); };
+    s[drop_reason::untranslatable] = [] { return behind_nat64(1); };
+    s[drop_reason::nat64_hosts_full] = [] { return behind_nat64(0); };
     s[drop_reason::frame_room] = [] {
         line l(guarded());
         return l.sends(side::outside, framed({}, tcp_datagram({}, true, {.seq = 5, .flags = flags::syn})), {}, 0).reason;

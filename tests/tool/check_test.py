@@ -89,6 +89,16 @@ fast_open = "strip"
 mss_floor = 400
 mss_ceiling = 1400
 mss6_ceiling = 1380
+[nat64]
+prefix = "2001:db8:64::/48"
+hosts = "198.18.0.0/16"
+most_hosts = 1000
+host_idle = "never"
+side = "outside"
+mtu_v6 = 9000
+[[nptv6]]
+inside = "fd01:203:405::/48"
+outside = "2001:db8:1::/48"
 [[rule]]
 action = "deny"
 from = "192.0.2.0/24"
@@ -214,7 +224,9 @@ class Check(ToolTest):
                      "persistence_prefix6 = 56", "persistence_group = 7", "slow_start_s = 30", "passive_failures = 5", "first_inhibition_s = 2",
                      "longest_inhibition_s = 60", "least_ready = 2", "[[service.backend]]", 'address = "10.0.0.91"', "port = 8443", "weight = 3",
                      "connections = 10000", "new_connections_per_s = 500", "priority = 1", 'port = "8000-8099"', 'mode = "dsr"',
-                     'scheduler = "first_alive"', 'mac = "02:00:00:0a:00:91"']:
+                     'scheduler = "first_alive"', 'mac = "02:00:00:0a:00:91"',
+                     'prefix = "2001:db8:64::/48"', 'hosts = "198.18.0.0/16"', "most_hosts = 1000", 'host_idle = "never"', 'side = "outside"', "mtu_v4 = 1500", "mtu_v6 = 9000",
+                     "[[nptv6]]", 'inside = "fd01:203:405::/48"', 'outside = "2001:db8:1::/48"']:
             self.assertIn(line, lines)
 
     def test_the_preset_decides_timeouts_that_are_not_given(self):
@@ -382,6 +394,16 @@ class Check(ToolTest):
             ('[io]\noutside = ""', 2, "io.outside", "empty"),
             ("[io]\ntransmit_slots = 33", 2, "io.transmit_slots", "multiple of 32"),
             ("[io]\nring_slot_bytes = 66049", 2, "io.ring_slot_bytes", "multiple of 64"),
+            ('[nat64]\nprefix = "64:ff9b::/95"', 2, "nat64.prefix", "RFC 6052"),
+            ('[nat64]\nprefix = "192.0.2.0/24"', 2, "nat64.prefix", "RFC 6052"),
+            ('[nat64]\nhosts = "2001:db8::/96"', 2, "nat64.hosts", "IPv4 prefix"),
+            ("[nat64]\nmost_hosts = 0", 2, "nat64.most_hosts", "from 1 to"),
+            ("[nat64]\nhost_idle = 3600", 2, "nat64.host_idle", "timeouts of flows"),
+            ('[nat64]\nside = "left"', 2, "nat64.side", "outside|inside"),
+            ("[nat64]\nmtu_v6 = 1279", 2, "nat64.mtu_v6", "from 1280 to"),
+            ('[[nptv6]]\ninside = "fd00::/48"', 1, "nptv6.outside", "two different IPv6 prefixes"),
+            ('[[nptv6]]\ninside = "fd00::/48"\noutside = "10.0.0.0/8"', 3, "nptv6.outside", "two different IPv6 prefixes"),
+            ('[[nptv6]]\ninside = "fd00::/48"\noutside = "fd00::/48"', 3, "nptv6.outside", "two different IPv6 prefixes"),
             (f'[guard]\nsecret = "{SECRET}"\nsecret_file = "key"', 3, "guard.secret_file", "only one"),
             ('[guard]\nsecret_file = "nowhere"', 2, "guard.secret_file", "nowhere"),
         ]:
@@ -415,6 +437,7 @@ class Check(ToolTest):
         text += "[guard.service]\nbuckets = 50000\n"
         text += '[[snat]]\npool = ["203.0.113.0/28"]\nquarantine_s = 10\n[[snat]]\npool = ["2001:db8::1"]\nmapping = "address_and_port_dependent"\nshare_ports = true\n'
         text += '[[service]]\naddress = "203.0.113.80"\nscheduler = "maglev"\npersistence_s = 9\n[[service.backend]]\naddress = "10.0.0.1"\n'
+        text += "[nat64]\nmost_hosts = 60000\n"
         announced = float(re.search(r"([0-9.]+) MiB for flows", self.effective(text)).group(1))
         report = self.dir / "report.json"
         result = run("replay", "--in", SOURCE / "examples/data/quickstart.pcap", "--out-client", self.dir / "client.pcap",
@@ -430,7 +453,7 @@ class Check(ToolTest):
     def test_every_key_is_documented_by_being_printed(self):
         # The reader's own list of known keys, section by section, against what is printed.
         printed = self.effective(EVERYTHING)
-        for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize", "nat"]:
+        for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize", "nat", "nat64"]:
             message = self.check(f"[{section}]\nno_such_key = 1\n").stderr
             known = re.search(r"known here: (.*)", message).group(1).split(", ")
             body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)

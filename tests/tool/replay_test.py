@@ -52,6 +52,30 @@ class Replay(ToolTest):
         self.assertGreater(report["memory"]["configured_bytes"], 1 << 20)
         self.assertGreater(report["memory"]["rss_bytes"], 1 << 20)
 
+    def test_an_ipv6_client_reaches_an_ipv4_server_through_nat64(self):
+        def checksum(data):
+            total = sum(struct.unpack(f">{len(data) // 2}H", data))
+            while total > 0xFFFF:
+                total = (total & 0xFFFF) + (total >> 16)
+            return 0xFFFF - total
+
+        host, prefix, server = bytes.fromhex("20010db8") + bytes(11) + b"\x07", bytes.fromhex("0064ff9b") + bytes(8), bytes([198, 51, 100, 2])
+        segment = struct.pack(">HHIIBBHHH", 40000, 80, 1000, 0, 0x50, SYN, 1000, 0, 0)
+        sum6 = checksum(host + prefix + server + struct.pack(">II", len(segment), 6) + segment)
+        syn = struct.pack(">IHBB", 6 << 28, len(segment), 6, 64) + host + prefix + server + segment[:16] + struct.pack(">H", sum6) + segment[18:]
+        record = bytes.fromhex("020000000002020000000001") + b"\x86\xdd" + syn
+        write_pcap(self.dir / "in.pcap", [(10**18, record, len(record))], 65535)
+        config = self.write("c.toml", '[nat64]\nhosts = "203.0.113.0/24"\nside = "outside"\n')
+        self.assertEqual(self.replay(self.dir / "in.pcap", "--config", config).returncode, 0)
+        (_, client), (_, to_server) = self.outputs()
+        self.assertEqual((len(client), len(to_server)), (0, 1))
+        ip = to_server[0][1][14:]
+        self.assertEqual((ip[0], ip[8], ip[12:20]), (0x45, 63, bytes([203, 0, 113, 0]) + server))
+        self.assertEqual(checksum(ip[:20]), 0)
+        self.assertEqual(checksum(ip[12:20] + struct.pack(">HH", 6, 20) + ip[20:]), 0)
+        nat64 = self.report()["edge"]["nat64"]
+        self.assertEqual((nat64["hosts"], nat64["to_v4"], nat64["to_v6"]), (1, 1, 0))
+
     def test_the_report_has_every_drop_reason_by_name(self):
         self.replay(CAPTURES / "handshake_v4.pcap")
         names = [line.split("(")[1].split(",")[0] for line in REASONS.read_text(encoding="utf-8").splitlines()

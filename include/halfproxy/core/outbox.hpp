@@ -28,7 +28,7 @@ struct outbox_frame {
     std::array<std::uint8_t, outbox_frame_bytes> data;
     std::uint32_t length;
     side exit;  ///< the port it leaves through
-    frame const* lent = nullptr;  ///< a frame that was held: its bytes stay where they are, and `data` is not used
+    frame* lent = nullptr;  ///< a frame that was held: its bytes stay where they are, and `data` is not used
 
     [[nodiscard]] byte_view bytes() const noexcept { return lent != nullptr ? byte_view(lent->bytes()) : byte_view(data.data(), length); }
     [[nodiscard]] std::uint32_t wire_length() const noexcept { return lent != nullptr ? lent->wire_length : length; }
@@ -62,7 +62,7 @@ class outbox {
     }
 
     /// Takes a frame without copying it: it must stay as it is until clear(). False when no slot is free.
-    bool lend(side exit, frame const& held) noexcept {
+    bool lend(side exit, frame& held) noexcept {
         outbox_frame* slot = claim(exit);
         if (slot == nullptr) return false;
         slot->length = held.length;

@@ -90,6 +90,9 @@ enum class verdict : std::uint8_t {
     X(timestamp_old, "a timestamp older than one that was echoed (PAWS, RFC 7323 section 5; strict)")    \
     X(icmp_unrelated, "an ICMP error that quotes no packet of the flow's window")                        \
     X(icmp_denied, "an ICMP message nobody may send or should act on: redirect, source quench, an error about an error") \
+    /* address translation at the edge */                                                                \
+    X(untranslatable, "NAT64 or NPTv6 has no counterpart of it (RFC 7915, RFC 6296)")                     \
+    X(nat64_hosts_full, "an IPv6 host for which NAT64 has no IPv4 address left")                          \
     X(frame_room, "the buffer has no room for the packet's new form")                                    \
     X(outbox_full, "no room for a packet the engine must send")                                          \
     /* routed mode */                                                                                    \
