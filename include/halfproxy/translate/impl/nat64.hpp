@@ -146,7 +146,7 @@ template <class Addresses>
     plan.end = end_of_quote(packet, plan.to.quote_limit);
     if (!quote_translates(quoted, plan.quoted, plan.end)) return refuse(nat64_refusal::icmp_quote);
     bool const unknown = f.offload.checksum == checksum_state::unknown;
-    if (unknown && verify_transport({packet.bytes(), packet.layout()}) == checksum_verdict::bad) return refuse(nat64_refusal::checksum);
+    if (unknown && verify_transport(packet) == checksum_verdict::bad) return refuse(nat64_refusal::checksum);
     return plan;
 }
 
