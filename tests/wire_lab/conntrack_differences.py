@@ -103,8 +103,44 @@ def is_rst(s):
     return s.kind in (RST, RST | ACK)
 
 
+def is_late_syn(s):
+    """A SYN that is let through on a connection which has one of the same side, or is past its handshake."""
+    return s.kind == SYN and s.kernel_passes and s.was in ("syn_received", "established", "half_closed", "last_ack")
+
+
+def is_beyond(p):
+    """It ended beyond the window; in the kernel nothing is one before its receiver's first ACK."""
+    if p.before is None or p.kernel_before is None or p.kind not in (ACK, FIN | ACK):
+        return False
+    granted = p.was != "syn_received" or bool(p.kernel_flags(1 - p.end) & MAXACK_SET)
+    return distance(p.ends_at, p.sender.max_end) > 0 or (not granted and p.ends_at != p.segment.seq)
+
+
+def kernel_is_off(s):
+    """What becomes of true segments where the kernel's numbers have been moved away from the true ones."""
+    invalid = s.only_ours_passes and s.kind in (ACK, FIN | ACK, RST, RST | ACK)
+    stays = s.kernel_passes and s.kernel_is == s.kernel_was in ("syn_recv", "established", "close_wait", "fin_wait")
+    counts = (is_rst(s) and s.now == "closed") or (s.kind == FIN | ACK and s.now in ("half_closed", "last_ack"))
+    below = is_rst(s) and s.only_kernel_passes and s.verdict.reason == "rst_outside_window" and distance(s.segment.seq, s.peer.max_ack) < 0
+    return invalid or (stays and counts) or below
+
+
+def window_is_the_syns(s):
+    """Nothing has granted more since the handshake than the SYN or SYN-ACK of the other side."""
+    windows = {p.segment.window for p in s.past if p.kind & SYN and p.end != s.end}
+    own = {plus(p.segment.seq, 1) for p in s.past if p.kind & SYN and p.end == s.end}
+    return any(s.sender.max_end == plus(first, window) for first in own for window in windows)
+
+
+def passes_beyond(s):
+    """What is beyond the window for us, and passes in the kernel, or counts."""
+    fin = s.kind == FIN | ACK and s.kernel_passes and s.verdict.passes and s.now == s.was and s.kernel_is != s.kernel_was
+    passes = s.only_kernel_passes and s.verdict.reason == ("rst_outside_window" if is_rst(s) else "seq_above_window")
+    return bool(s.before) and distance(s.segment.seq, s.sender.max_end) > 0 and (fin or passes)
+
+
 def overran_before(s):
-    return any(p.before and p.end == s.end and distance(p.ends_at, p.sender.max_end) > 0 for p in s.passed_before())
+    return any(p.end == s.end and is_beyond(p) for p in s.passed_before())
 
 
 # --- SYNs and SYN-ACKs on a connection that exists ----------------------------------------------------------------------------------------
@@ -160,9 +196,10 @@ def simultaneous_open(s):
 @difference
 def window_of_a_syn(s):
     """A SYN grants a window (RFC 9293 section 3.8.6), in which a server may send before the third ACK (RFC 7413 section 4.2), and both sides in a simultaneous
-    open. The kernel grants none before an ACK."""
-    return s.only_ours_passes and s.kind in (ACK, FIN | ACK) and s.was in ("syn_received", "established") and bool(s.kernel_before) and \
-        not s.kernel_flags(1 - s.end) & MAXACK_SET
+    open; an ACK that grants less takes nothing back. The kernel grants none before an ACK."""
+    if not s.only_ours_passes or s.kind not in (ACK, FIN | ACK) or s.was not in ("syn_received", "established") or not s.kernel_before:
+        return False
+    return not s.kernel_flags(1 - s.end) & MAXACK_SET or window_is_the_syns(s)
 
 
 @difference
@@ -175,10 +212,12 @@ def window_of_early_data(s):
 
 @difference
 def end_of_early_data(s):
-    """A FIN or an exact RST of the server before the third ACK, in the window of the SYN, counts (RFC 9293 section 3.8.6); the kernel grants no window there,
+    """A FIN or an exact RST before an ACK of the other side, in the window of its SYN, counts (RFC 9293 section 3.8.6); the kernel grants no window there,
     and lets it pass without effect."""
-    return s.kernel_passes and s.verdict.passes and s.kind in (FIN | ACK, RST, RST | ACK) and s.kernel_was == s.kernel_is == "syn_recv" and \
-        s.was == "syn_received" and s.now in ("half_closed", "closed") and not s.kernel_flags(1 - s.end) & MAXACK_SET
+    if not s.kernel_passes or not s.verdict.passes or s.kind not in (FIN | ACK, RST, RST | ACK) or s.kernel_is != s.kernel_was:
+        return False
+    early = s.was == "syn_received" and s.kernel_was == "syn_recv" and not s.kernel_flags(1 - s.end) & MAXACK_SET
+    return s.now in ("half_closed", "closed") and (early or (s.was == s.kernel_was == "established" and window_is_the_syns(s)))
 
 
 @difference
@@ -204,6 +243,29 @@ def opened_after_a_challenge(s):
     before = any(p.end == s.end and p.kernel_was == "syn_sent" for p in s.past)
     return s.kernel_passes and s.verdict.passes and s.kind in (SYN, SYN | ACK) and s.was == "syn_sent" and s.kernel_is == "syn_sent" and \
         s.now in ("simultaneous", "syn_received") and before
+
+
+@difference
+def server_begun_anew(s):
+    """In SYN-RECEIVED the kernel begins the server's numbers and window anew with every segment of it that reaches further, even one that it calls invalid: what that
+    segment reached may then be acknowledged, and its window is the client's. It is the SYN-ACK that says where they begin (RFC 9293 section 3.10.7.3)."""
+    if not s.only_kernel_passes or s.was != "syn_received" or not s.from_opener:
+        return False
+    begun = [p for p in s.past if p.end != s.end and p.kernel_was == "syn_recv" and distance(p.ends_at, s.peer.end) > 0]
+    if s.verdict.reason == "ack_above_sent":
+        return any(distance(p.ends_at, s.segment.ack) >= 0 for p in begun)
+    scale = max((p.segment.options.scale or 0 for p in s.past if p.kind == SYN | ACK), default=0)
+    beyond = distance(s.ends_at, s.sender.max_end) + 1
+    return s.verdict.reason in ("seq_above_window", "rst_outside_window") and any(beyond <= p.segment.window << scale for p in begun)
+
+
+@difference
+def syn_forgotten_by_one(s):
+    """A SYN let through on a live connection is remembered, for its SYN-ACK, until something else counts: for the kernel this is also a FIN or a RST that it
+    calls invalid, and a SYN-ACK of the old handshake; for us a segment that the kernel takes for a late one. Its sender repeats the SYN (RFC 9293 section 3.8.1)."""
+    answers = any(is_late_syn(p) and p.end != s.end and p.ends_at == s.segment.ack for p in s.past)
+    ours, kernel = (s.now == "syn_received", s.kernel_is == s.kernel_was), (s.now == s.was, s.kernel_is == "syn_recv")
+    return s.kernel_passes and s.verdict.passes and s.kind == SYN | ACK and answers and (all(ours) or all(kernel))
 
 
 # --- RSTs ---------------------------------------------------------------------------------------------------------------------------------
@@ -249,9 +311,18 @@ def rst_unchecked_after_a_syn(s):
 
 @difference
 def rst_beyond_a_window_that_nothing_granted(s):
-    """Before the server's side was acknowledged its window is the SYN's (RFC 9293 section 3.8.6), and a RST in it passes, without effect; the kernel grants
+    """Before a side was acknowledged its window is the SYN's (RFC 9293 section 3.8.6), and a RST in it passes, without effect; the kernel grants
     none before an ACK."""
-    return s.only_ours_passes and is_rst(s) and s.now == s.was == "syn_received" and bool(s.kernel_before) and not s.kernel_flags(1 - s.end) & MAXACK_SET
+    return s.only_ours_passes and is_rst(s) and s.now == s.was and s.was in ("syn_received", "simultaneous") and bool(s.kernel_before) and \
+        not s.kernel_flags(1 - s.end) & MAXACK_SET
+
+
+@difference
+def rst_at_zero(s):
+    """Outside ESTABLISHED the kernel takes a RST at 0 for the answer to a SYN that it let through, whatever it acknowledges; it lies below what its receiver
+    expects. Such an answer acknowledges the SYN (RFC 9293 section 3.10.7.1)."""
+    return s.only_kernel_passes and is_rst(s) and s.verdict.reason == "rst_outside_window" and s.segment.seq == 0 and s.kernel_was != "established" and \
+        distance(s.segment.seq, s.peer.max_ack) < 0
 
 
 @difference
@@ -279,7 +350,7 @@ def rst_ends_what_is_unanswered(s):
 def rst_behind_the_last_segment(s):
     """A RST at the end of what its sender sent last is certain before that is acknowledged; the kernel and we remember different segments as the last
     (RFC 5961 section 3.2: the receiver may be there already, or challenges)."""
-    behind = bool(s.before) and (s.segment.seq == s.sender.end or bool(s.sender.marks & OVERSHOT)) and s.segment.seq != s.peer.max_ack
+    behind = bool(s.before) and (s.segment.seq == s.sender.end or bool((s.sender.marks | s.peer.marks) & OVERSHOT)) and s.segment.seq != s.peer.max_ack
     return is_rst(s) and s.kernel_passes and s.verdict.passes and behind and \
         {OURS[s.kernel_is], s.now} == {"established", "closed"}
 
@@ -385,13 +456,31 @@ def window_grown_by_overruns(s):
 @difference
 def forged_data_moves_the_end(s):
     """Data up to a window beyond the window moves the end in the kernel: the true sender's segments then lie so far below that they no longer count,
-    what acknowledges them is invalid, a RST where they acknowledged is not exact, a FIN is none. Here only what its receiver acknowledges of such data moves
-    the end."""
-    beyond = any(p.before and distance(p.ends_at, p.sender.max_end) > 0 and p.kind in (ACK, FIN | ACK) for p in s.passed_before())
-    invalid = s.only_ours_passes and s.kind in (ACK, FIN | ACK)
-    stays = s.kernel_passes and s.kernel_is == s.kernel_was in ("established", "close_wait", "fin_wait")
-    counts = (is_rst(s) and s.now == "closed") or (s.kind == FIN | ACK and s.now in ("half_closed", "last_ack"))
-    return beyond and (invalid or (stays and counts))
+    what acknowledges them is invalid, what they acknowledge is not, a RST where they acknowledged is not exact, a FIN is none. Here only what its receiver
+    acknowledges of such data moves the end."""
+    return kernel_is_off(s) and any(is_beyond(p) for p in s.passed_before())
+
+
+@difference
+def numbers_of_a_rst(s):
+    """A RST that passes without effect moves in the kernel what was sent, what is acknowledged, and the window; so it then goes as after forged data. Its receiver
+    drops it, but for a challenge ACK (RFC 5961 section 3.2): no number of it counts."""
+    rsts = [p for p in s.passed_before() if is_rst(p) and p.now == p.was]
+    opened = any(distance(s.segment.seq, plus(at, p.segment.window << 14)) <= 0 for p in rsts if p.before and p.end != s.end
+                 for at in (p.peer.end, s.sender.max_end))
+    overran = any(p.before and p.end == s.end and distance(p.ends_at, p.sender.max_end) > 0 for p in rsts)
+    return (bool(rsts) and kernel_is_off(s)) or ((opened or overran) and passes_beyond(s))
+
+
+@difference
+def ack_beyond_the_window_counts(s):
+    """An ACK beyond the window passes, and grants nothing: it may be forged (RFC 9293 section 3.10.7.4). Where a RST, a SACK block or an overrun has moved the window on
+    in the kernel, it counts there, and so does the window that it grants."""
+    def grants(p):
+        return p.end != s.end and p.before and p.kind == ACK and not p.counted and distance(p.segment.seq, p.sender.max_end) > 0 and \
+            distance(s.segment.seq, plus(p.segment.ack, max(1, p.segment.window) << 14)) <= 0
+    moved = any(is_rst(p) or p.segment.options.sack or is_beyond(p) for p in s.passed_before())
+    return moved and passes_beyond(s) and any(grants(p) for p in s.passed_before())
 
 
 @difference
@@ -400,6 +489,15 @@ def fin_beyond_the_window(s):
     section 3.10.7.4); the kernel's window has grown by what overran it."""
     return s.kind == FIN | ACK and s.kernel_passes and s.verdict.passes and bool(s.before) and distance(s.segment.seq, s.sender.max_end) > 0 and \
         s.now == s.was and s.kernel_is != s.kernel_was and overran_before(s)
+
+
+@difference
+def window_moved_by_a_sack(s):
+    """The kernel counts the window from the right edge of a SACK block, and adds what lies below it. SACK is advice, and moves no window (RFC 2018 sections 4 and
+    8); the edge is what is acknowledged and the window (RFC 9293 section 3.8.6)."""
+    sacked = any(p.end != s.end and p.segment.options.sack and any(distance(right, p.segment.ack) > 0 for _, right in p.segment.options.sack)
+                 for p in s.passed_before())
+    return sacked and passes_beyond(s)
 
 
 @difference
@@ -444,7 +542,6 @@ def rst_with_payload_beyond(s):
     """A RST may carry a payload (RFC 9293 section 3.10.7), which nobody takes: only its number counts. The kernel holds its end to the window."""
     return is_rst(s) and s.only_ours_passes and len(s.segment.data) > 0 and distance(s.ends_at, s.sender.max_end) > 0 and \
         distance(s.segment.seq, s.sender.max_end) <= 0
-
 
 
 @difference
@@ -505,3 +602,12 @@ def last_ack_after_a_syn(s):
     section 3.10.7.4)."""
     return s.kernel_passes and s.verdict.passes and s.kernel_was == s.kernel_is == "last_ack" and s.now == "time_wait" and s.segment.ack == s.peer.end and \
         any(p.kind == SYN and p.kernel_was == "last_ack" for p in s.past)
+
+
+@difference
+def challenge_in_last_ack_unchecked(s):
+    """The ACK after a SYN in LAST-ACK, which the kernel takes for its challenge, passes there with any number. A challenge ACK bears those of the connection that it
+    belongs to (RFC 5961 section 4.2)."""
+    syn = any(p.kind == SYN and p.end != s.end and p.kernel_was == "last_ack" for p in s.past)
+    return s.only_kernel_passes and s.kind == ACK and s.kernel_was == s.kernel_is == "last_ack" and syn and \
+        s.verdict.reason in ("ack_above_sent", "seq_above_window")

@@ -3,8 +3,10 @@
 conntrack calls invalid. A packet written to one device has been decided when write() returns; it is then readable at the other, or not at all.
 
 For a namespace of its own. Sysctls as the kernel has them: nf_conntrack_tcp_loose 1 unless told otherwise, nf_conntrack_tcp_be_liberal 0,
-nf_conntrack_tcp_ignore_invalid_rst 0, nf_conntrack_tcp_max_retrans 3, nf_conntrack_checksum 1."""
+nf_conntrack_tcp_ignore_invalid_rst 0, nf_conntrack_tcp_max_retrans 3, nf_conntrack_checksum 1. But for its timeouts, from 10 seconds up: an hour each, so that
+no entry ends because the machine is slow; our engine's clock stands still."""
 import fcntl
+import glob
 import os
 import socket
 import struct
@@ -124,6 +126,8 @@ class Kernel:
         for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             write(f"/proc/sys/net/{setting}", "1")
         run("nft", "-f", "-", text=RULES)  # first: nothing of the host's own may leave
+        for timeout in glob.glob("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_*"):
+            write(timeout, "3600")
         self.ends = [Tun("outside", outside), Tun("inside", inside)]
         self.conntrack = Conntrack()
 
