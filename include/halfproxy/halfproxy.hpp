@@ -94,6 +94,6 @@
 #include <halfproxy/engine/policies.hpp>          // what a user may supply to the engine
 #include <halfproxy/engine/service_engine.hpp>    // the engine with virtual services, and address translation behind them
 #include <halfproxy/engine/snat_pool.hpp>         // one rule of source NAT at work
-#include <halfproxy/engine/virtual_services.hpp>  // virtual services as an address policy
 #include <halfproxy/engine/translating_edge.hpp>  // NAT64 and NPTv6 around an engine
+#include <halfproxy/engine/virtual_services.hpp>  // virtual services as an address policy
 // clang-format on
