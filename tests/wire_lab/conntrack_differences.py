@@ -414,7 +414,7 @@ def fin_of_long_ago(s):
     """The kernel takes a FIN anywhere in its windows for the end of the stream. Below what its sender has sent since, there was none (RFC 9293
     section 3.10.7.4: a FIN is processed where the stream reaches it)."""
     return s.kind == FIN | ACK and s.kernel_passes and s.verdict.passes and s.before and distance(s.ends_at, s.sender.end) < 0 and \
-        s.now == s.was and OURS[s.kernel_is] != s.now
+        (s.now == s.was or (s.was, s.now) == ("syn_received", "established")) and OURS[s.kernel_is] != s.now
 
 
 @difference
