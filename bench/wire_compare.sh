@@ -10,9 +10,11 @@ usage() {
 usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
 
   CONTENDER  inline-off inline-auto inline-always   the half proxy (HALFPROXY_BIN, build/bin/halfproxy)
+             inline-routed  the same as a router between two networks, guard off
              bare           an AF_PACKET forwarder that looks at nothing (build/bench/bare_forwarder)
              kernel-bridge  the kernel's bridge
              nginx-stream   nginx as a TCP proxy
+             haproxy        HAProxy in TCP mode
              nft-synproxy   the kernel's router with nftables' synproxy
              default: inline-always bare kernel-bridge nginx-stream nft-synproxy
   --rounds   how often each is measured, in turns (3)
@@ -32,7 +34,7 @@ while (($#)); do
         --rounds) rounds=$2; shift ;;
         --seconds) seconds=$2; shift ;;
         -h | --help) usage; exit 0 ;;
-        inline-off | inline-auto | inline-always | bare | kernel-bridge | nginx-stream | nft-synproxy) contenders+=("$1") ;;
+        inline-off | inline-auto | inline-always | inline-routed | bare | kernel-bridge | nginx-stream | haproxy | nft-synproxy) contenders+=("$1") ;;
         *) usage >&2; exit 2 ;;
     esac
     shift
@@ -55,7 +57,17 @@ set_proxy() { lab_in proxy sh -c "echo $2 > /proc/sys/$1"; }
 lab_in client sh -c 'echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range' || lab_fail "cannot widen the client's port range"
 
 # start_CONTENDER sets `target`, the address the client uses; stop_CONTENDER undoes it.
-start_inline() { lab_inline --guard "$1"; target=$LAB_SERVER4; }
+start_inline() {
+    [ "$1" != routed ] || { start_routed; return; }
+    lab_inline --guard "$1"
+    target=$LAB_SERVER4
+}
+start_routed() {
+    printf '[io]\nmode = "routed"\n' > "$LAB_DIR/routed.toml"
+    printf '[[io.address]]\nport = "%s"\naddress = "%s"\n' outside 10.80.0.1/24 inside 10.81.0.1/24 >> "$LAB_DIR/routed.toml"
+    lab_inline --guard off --config "$LAB_DIR/routed.toml"
+    target=10.81.0.2
+}
 start_bare() { lab_bridge "${BARE_FORWARDER_BIN:-$(dirname "$HALFPROXY_BIN")/../bench/bare_forwarder}" out0 in0; target=$LAB_SERVER4; }
 start_kernel-bridge() {
     lab_in proxy ip link add bridge0 type bridge && lab_in proxy ip link set bridge0 up &&
@@ -76,6 +88,29 @@ END
     lab_until 5 lab_listens proxy 80
 }
 stop_nginx-stream() { lab_stop "$LAB_PROXY"; unrouted; }
+start_haproxy() {
+    command -v haproxy > /dev/null || return 1
+    cat > "$LAB_DIR/haproxy.cfg" << END
+global
+    maxconn 8192
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen http
+    bind :80 backlog 4096
+    server one 10.81.0.2:80
+listen iperf
+    bind :5201
+    server one 10.81.0.2:5201
+END
+    routed && lab_spawn proxy haproxy haproxy -db -f "$LAB_DIR/haproxy.cfg" && LAB_PROXY=$LAB_PID
+    target=10.80.0.1
+    lab_until 5 lab_listens proxy 80
+}
+stop_haproxy() { lab_stop "$LAB_PROXY"; unrouted; }
 # A pair of ports that conntrack still remembers never connects through it: the translation of the old connection spoils the cookie, and
 # what is over is remembered for 120 s. So that its speed is measured and not that fault, closed connections are forgotten after a second, and
 # its own SYN-ACKs are not tracked.

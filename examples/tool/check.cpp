@@ -61,8 +61,9 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 
 int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
     std::size_t const rings = std::size_t{2} * config.io.ring_slots * config.io.ring_slot_bytes;
+    std::size_t const routing = config.io.mode == deployment::routed ? router(routing_of(config)).memory_bytes() : 0;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config) + edge_bytes(config.edge)), mebibytes(rings),
+               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config) + edge_bytes(config.edge) + routing), mebibytes(rings),
                config_text(config));
     return exit_code::success;
 }

@@ -41,7 +41,12 @@ class config_printer {
     void number(std::string_view key, Number value, std::uint32_t, std::uint32_t, presence = presence::optional) {
         line(key, std::to_string(value));
     }
+    template <class Enum>
+    void choice(std::string_view key, std::optional<Enum> const& value) {
+        if (value) choice(key, *value);
+    }
     void preset(std::string_view key, tool_config const& config) { choice(key, config.preset); }
+    void mode(std::string_view key, io_settings const& io) { choice(key, io.mode); }
     void flag(std::string_view key, bool value) { line(key, value ? "true" : "false"); }
     void text(std::string_view key, std::string const& value) {
         if (!value.empty()) line(key, toml_string(value));
@@ -62,6 +67,10 @@ class config_printer {
         line(key, value == never ? "\"never\"" : seconds_text(value));
     }
     void address(std::string_view key, ip_address const& value) { line(key, toml_string(to_text(value))); }
+    void port_address(std::string_view key, halfproxy::port_address const& value) {
+        line(key, toml_string(fmt::format("{}/{}", to_text(value.address), value.length)));
+    }
+    void route_prefix(std::string_view key, ip_prefix const& value) { prefix(key, value); }
     void prefix(std::string_view key, ip_prefix const& value) { line(key, toml_string(to_text(value))); }
     void prefixes(std::string_view key, std::vector<ip_prefix> const& values) {
         std::vector<std::string> items;

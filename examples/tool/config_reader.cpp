@@ -86,6 +86,11 @@ void config_reader::preset(std::string_view key, tool_config& config) {
     if (table_.contains("snat")) config.engine.timeouts = config.engine.timeouts.under_nat();
 }
 
+void config_reader::mode(std::string_view key, io_settings& io) {
+    choice(key, io.mode);
+    if (io.mode == deployment::routed) io.promiscuous = false;
+}
+
 void config_reader::flag(std::string_view key, bool& out) {
     toml::node const* const node = find(key);
     if (node == nullptr) return;
@@ -146,6 +151,21 @@ void config_reader::address(std::string_view key, ip_address& out) {
     toml::node const* const node = find(key);
     if (node == nullptr) fail(key, "is missing: an IPv4 or IPv6 address");
     out = parsed(key, *node, parse_address);
+}
+
+void config_reader::port_address(std::string_view key, halfproxy::port_address& out) {
+    toml::node const* const node = find(key);
+    if (node == nullptr) fail(key, "is missing: an address with the length of its prefix, as in \"192.0.2.1/24\"");
+    ip_prefix const parsed_prefix = parsed(key, *node, parse_address_with_length);
+    out.address = parsed_prefix.address;
+    out.length = parsed_prefix.length;
+}
+
+void config_reader::route_prefix(std::string_view key, ip_prefix& out) {
+    toml::node const* const node = find(key);
+    if (node == nullptr) fail(key, "is missing: a prefix, \"0.0.0.0/0\" or \"::/0\" for all that has no other route");
+    out = parsed(key, *node, parse_prefix);
+    if (out.address.version == 0) fail(key, "is of no family: write \"0.0.0.0/0\" or \"::/0\"");
 }
 
 void config_reader::prefix(std::string_view key, ip_prefix& out) {

@@ -38,6 +38,14 @@ class config_reader {
         out = *value;
     }
 
+    template <class Enum>
+    void choice(std::string_view key, std::optional<Enum>& out) {
+        if (!table_.contains(key)) return known_.emplace_back(key), void();
+        Enum chosen{};
+        choice(key, chosen);
+        out = chosen;
+    }
+
     template <class Number>
     void number(std::string_view key, Number& out, std::uint32_t least, std::uint32_t most, presence needed = presence::optional) {
         toml::node const* node = find(key);
@@ -46,6 +54,7 @@ class config_reader {
     }
 
     void preset(std::string_view key, tool_config& config);  ///< decides the timeouts; so do rules of source NAT
+    void mode(std::string_view key, io_settings& io);  ///< routed ports need not be promiscuous
     void flag(std::string_view key, bool& out);
     void text(std::string_view key, std::string& out);
     void seconds(std::string_view key, timeout_ms& out, std::uint32_t least, std::uint32_t most);
@@ -54,7 +63,9 @@ class config_reader {
     void mark(std::string_view key, std::uint32_t& out, std::uint32_t least);  ///< a number, or "never"
     void expected_connections(std::string_view key, guard_config& guard);      ///< the marks follow from it
     void address(std::string_view key, ip_address& out);  ///< required
+    void port_address(std::string_view key, halfproxy::port_address& out);  ///< required
     void prefix(std::string_view key, ip_prefix& out);
+    void route_prefix(std::string_view key, ip_prefix& out);  ///< required, of one family
     void prefixes(std::string_view key, std::vector<ip_prefix>& out);
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);
     void ports(std::string_view key, port_range& out);

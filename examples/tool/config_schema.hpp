@@ -10,20 +10,55 @@
 #include <halfproxy/wire/tcp_options.hpp>
 
 #include <algorithm>
+#include <span>
 #include <string>
 
 namespace halfproxy::tool {
 
-/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, prefix, prefixes, protocol, ports; and
-/// section, optional_section, tables, station, unavailable, reads and require. See config_reader and config_printer.
+/// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, port_address, prefix, route_prefix, prefixes, protocol, ports;
+/// and mode, section, optional_section, tables, station, unavailable, reads and require. See config_reader and config_printer.
+
+template <class Visitor>
+void describe_address(Visitor& v, port_address& a, std::span<port_address const> before) {
+    v.choice("port", a.port, presence::required);
+    v.port_address("address", a);
+    v.require(problem_of(a, before).empty(), "address", problem_of(a, before));
+}
+
+template <class Visitor>
+void describe_route(Visitor& v, static_route& r, io_settings const& io, std::span<static_route const> before) {
+    v.route_prefix("to", r.to);
+    v.address("via", r.via);
+    v.choice("port", r.port);
+    v.require(problem_of(r, io.addresses, before).empty(), "to", problem_of(r, io.addresses, before));
+}
+
+/// Each entry is judged beside those before it.
+template <class Visitor>
+void describe_routing(Visitor& v, io_settings& io) {
+    v.choice("unreachable", io.unreachable);
+    v.number("icmp_per_s", io.icmp_per_s, 0, 1'000'000);
+    v.number("neighbours", io.neighbours, 16, 65'536);
+    v.seconds("neighbour_reachable_s", io.neighbour_reachable, 1, 3'600);
+    v.number("neighbour_waiting", io.neighbour_waiting, 0, 4'096);
+    v.tables("address", io.addresses, [&](auto& s, port_address& a) { describe_address(s, a, {io.addresses.data(), &a}); });
+    v.tables("route", io.routes, [&](auto& s, static_route& r) { describe_route(s, r, io, {io.routes.data(), &r}); });
+    bool const routed = io.mode == deployment::routed;
+    v.require(routed || io.addresses.empty(), "address", "is for mode = \"routed\"");
+    v.require(routed || io.routes.empty(), "route", "is for mode = \"routed\"");
+    auto const has_address = [&](side port) {
+        return std::any_of(io.addresses.begin(), io.addresses.end(), [port](port_address const& a) { return a.port == port; });
+    };
+    v.require(!routed || (has_address(side::outside) && has_address(side::inside)), "mode",
+              "\"routed\" needs an [[io.address]] on port \"outside\" and one on \"inside\"");
+}
 
 template <class Visitor>
 void describe_io(Visitor& v, io_settings& io) {
     v.text("outside", io.outside);
     v.text("inside", io.inside);
     v.choice("backend", io.backend);
-    v.choice("mode", io.mode);
-    v.require(io.mode == deployment::bridge, "mode", "\"routed\" is not available in this version; use \"bridge\"");
+    v.mode("mode", io);
     v.number("shards", io.shards, 1, 256);
     v.number("ring_slots", io.ring_slots, 16, 65'536);
     v.number("ring_slot_bytes", io.ring_slot_bytes, 66'048, 1u << 20);
@@ -35,7 +70,7 @@ void describe_io(Visitor& v, io_settings& io) {
     v.flag("bypass_qdisc", io.bypass_qdisc);
     v.number("spin_us", io.spin_us, 0, 1'000'000);
     v.number("drain_ms", io.drain_ms, 0, 60'000);
-    v.unavailable("address");
+    describe_routing(v, io);
 }
 
 template <class Visitor>

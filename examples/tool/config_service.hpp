@@ -55,6 +55,7 @@ void describe_service(Visitor& v, tool_config& config, service_config& s) {
     s.protocol = protocol.value_or(std::uint8_t{0});
     v.choice("mode", s.mode);
     require_nothing_wrong(v, "mode", fault_of_mode(s, config.engine));
+    v.require(!goes_by_station(s.mode) || config.io.mode == deployment::bridge, "mode", "\"dsr\" and \"transparent\" need [io] mode = \"bridge\"");
     v.choice("scheduler", s.scheduler);
     v.number("table_size", s.table_size, 0, largest_maglev_size);
     v.number("least_ready", s.least_ready, 1, most_backends);

@@ -76,6 +76,17 @@ ip_prefix parse_prefix(std::string_view text) {
     return prefix;
 }
 
+ip_prefix parse_address_with_length(std::string_view text) {
+    std::size_t const slash = text.find('/');
+    ip_address const address = parse_address(text.substr(0, slash));
+    std::uint32_t const longest = address.version == 4 ? 32 : 128;
+    auto const length = slash == std::string_view::npos ? std::nullopt : decimal(text.substr(slash + 1));
+    if (!length || *length > longest)
+        throw std::invalid_argument(fmt::format("needs the length of its prefix, from 0 to {}, as in \"{}/{}\"", longest, to_text(address),
+                                                address.version == 4 ? 24 : 64));
+    return {address, static_cast<std::uint8_t>(*length)};
+}
+
 std::string to_text(ip_prefix const& prefix) {
     if (prefix.address.version == 0) return "any";
     return fmt::format("{}/{}", to_text(prefix.address), prefix.length);

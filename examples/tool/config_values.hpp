@@ -29,6 +29,9 @@ inline constexpr std::uint32_t longest_timeout_s = 2'073'600;
 [[nodiscard]] ip_prefix parse_prefix(std::string_view text);
 [[nodiscard]] std::string to_text(ip_prefix const& prefix);
 
+/// "192.0.2.1/24", "2001:db8::1/64": a host's address in its prefix.
+[[nodiscard]] ip_prefix parse_address_with_length(std::string_view text);
+
 /// "any", "80", "1024-65535"
 [[nodiscard]] port_range parse_ports(std::string_view text);
 [[nodiscard]] std::string to_text(port_range const& ports);

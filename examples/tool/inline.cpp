@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// `halfproxy inline`: a bridge between two interfaces, with the engine in it.
+// `halfproxy inline`: a bridge or a router between two interfaces, with the engine in it.
 #include "commands.hpp"
 #include "engines.hpp"
 #include "report.hpp"
@@ -10,6 +10,7 @@
 #include <halfproxy/engine/engine.hpp>
 #include <halfproxy/engine/translating_edge.hpp>
 #include <halfproxy/io/af_packet.hpp>
+#include <halfproxy/run/routed_engine.hpp>
 #include <halfproxy/run/worker.hpp>
 #include <halfproxy/track/huge_page_memory.hpp>
 
@@ -18,6 +19,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -56,7 +58,7 @@ void require_possible(io_settings const& io) {
                         io.outside.empty() ? "outside" : "inside"));
     if (io.outside == io.inside)
         throw usage_error(
-            fmt::format("{} is given as outside and as inside: a bridge needs two interfaces", io.outside));
+            fmt::format("{} is given as outside and as inside: two interfaces are needed", io.outside));
     if (io.backend == io_backend::af_xdp) throw usage_error("af_xdp is not in this build; use --io af_packet");
     // PACKET_FANOUT_HASH looks at the packet in hand: an ICMP error about a flow, or a fragment, comes to another shard
     // than the flow's packets, which would drop it.
@@ -114,61 +116,62 @@ port open_port(std::string const& interface, io_settings const& io) {
                      .send_buffer_bytes = io.send_buffer_bytes,
                      .transmit_slots = io.transmit_slots,
                      .promiscuous = io.promiscuous,
+                     .all_multicast = io.mode == deployment::routed,
                      .bypass_qdisc = io.bypass_qdisc});
     } catch (std::system_error const& e) {
         throw usage_error(e.what());
     }
 }
 
-/// Everything that runs, in the order it must be built.
-template <class Engine>
-struct bridge {
-    bridge(tool_config const& config, std::unique_ptr<Engine> built)
-        : outside(open_port(config.io.outside, config.io)),
-          inside(open_port(config.io.inside, config.io)),
-          engine(std::move(built)),
-          edge(config.edge, *engine),
-          worker(context, outside, inside, edge,
-                 {.spin = std::chrono::microseconds{config.io.spin_us},
-                  .drain = std::chrono::milliseconds{config.io.drain_ms}}),
-          clock(context, *engine, config.engine.common_clock) {}
+/// The two ports, and where packets were counted that went through them.
+struct ports {
+    explicit ports(io_settings const& io) : outside(open_port(io.outside, io)), inside(open_port(io.inside, io)) {}
 
-    boost::asio::io_context context{1};
     port outside;
     port inside;
-    std::unique_ptr<Engine> engine;
-    translating_edge<Engine> edge;
-    halfproxy::worker<port, translating_edge<Engine>> worker;
-    wall_clock_follower<Engine> clock;
+    std::array<port_counters, 2> counted{};
 };
 
-/// Until a signal comes or the time is over; a second signal cuts the drain short.
-template <class Engine>
-void run_to_the_end(bridge<Engine>& b, std::optional<std::chrono::duration<double>> duration) {
-    boost::asio::signal_set signals(b.context, SIGINT, SIGTERM);
-    boost::asio::steady_timer timer(b.context);
+/// Until a signal comes or the time is over; a second signal cuts the drain short. `packets` is the engine itself, or what stands around it.
+template <packet_engine Packets, class Engine>
+void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config const& config, std::optional<std::chrono::duration<double>> duration) {
+    boost::asio::io_context context{1};
+    worker<port, Packets> work(context, p.outside, p.inside, packets,
+                               {.spin = std::chrono::microseconds{config.io.spin_us}, .drain = std::chrono::milliseconds{config.io.drain_ms}});
+    wall_clock_follower<Engine> clock(context, engine, config.engine.common_clock);
+    boost::asio::signal_set signals(context, SIGINT, SIGTERM);
+    boost::asio::steady_timer timer(context);
     signals.async_wait([&](boost::system::error_code const& error, int) {
         if (error) return;
-        b.worker.stop();
+        work.stop();
         signals.async_wait([&](boost::system::error_code const& again, int) {
-            if (!again) b.context.stop();
+            if (!again) context.stop();
         });
     });
     if (duration) {
         timer.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(*duration));
         timer.async_wait([&](boost::system::error_code const& error) {
-            if (!error) b.worker.stop();
+            if (!error) work.stop();
         });
     }
-    b.clock.start();
-    b.worker.start([&] {
+    clock.start();
+    work.start([&] {
         signals.cancel();
         timer.cancel();
-        b.clock.stop();
+        clock.stop();
     });
     fmt::print("ready\n");
     std::fflush(stdout);
-    b.context.run();
+    context.run();
+    p.counted = {work.packets().counters(side::outside), work.packets().counters(side::inside)};
+}
+
+/// With addresses of its own. Link addresses and MTUs are the interfaces', as they are now.
+router_config routing_of(tool_config const& config, ports const& p) {
+    router_config routing = routing_of(config);
+    routing.ports = {router_port{p.outside.link_address(), interface_mtu(p.outside.interface())},
+                     router_port{p.inside.link_address(), interface_mtu(p.inside.interface())}};
+    return routing;
 }
 
 port_report report_of(port& p, port_counters const& counted) {
@@ -183,31 +186,36 @@ port_report report_of(port& p, port_counters const& counted) {
             .link_down = s.transmit_link_down};
 }
 
-template <class Engine>
-std::size_t configured_bytes(bridge<Engine> const& b, io_settings const& io) {
-    std::size_t const rings = std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes;
-    return b.engine->memory_bytes() + b.edge.memory_bytes() + 2 * rings;
+std::size_t ring_bytes(io_settings const& io) {
+    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes);
 }
 
 /// Opens the ports, runs, and says what it came to.
 template <class Engine>
-run_report run_bridge(tool_config& config, std::unique_ptr<Engine> engine, std::optional<std::chrono::duration<double>> duration) {
-    bridge<Engine> b(config, std::move(engine));
+run_report run_between(tool_config& config, std::unique_ptr<Engine> engine, std::optional<std::chrono::duration<double>> duration) {
+    ports p(config.io);
+    translating_edge<Engine> edge(config.edge, *engine);
+    std::unique_ptr<routed_engine<translating_edge<Engine>>> routed;
+    if (config.io.mode == deployment::routed) routed = std::make_unique<routed_engine<translating_edge<Engine>>>(edge, routing_of(config, p));
     config.engine.secret = {};  // the engine has its copy
     drop_privileges();
     run_report report;
-    report.configured_bytes = configured_bytes(b, config.io);
+    report.configured_bytes = engine->memory_bytes() + edge.memory_bytes() + ring_bytes(config.io) + (routed ? routed->router().memory_bytes() : 0);
     report.rss_at_start_bytes = resident_bytes();
     fmt::print(stderr, "halfproxy {}: {} <-> {}, {:.1f} MiB fixed memory\n", library_version, config.io.outside,
                config.io.inside, static_cast<double>(report.configured_bytes) / (1 << 20));
 
     auto const begin = std::chrono::steady_clock::now();
-    run_to_the_end(b, duration);
+    if (routed)
+        run_to_the_end(p, *routed, *engine, config, duration);
+    else
+        run_to_the_end(p, edge, *engine, config, duration);
     report.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    report.take(*b.engine);
-    report.take_edge(b.edge);
-    report.outside = report_of(b.outside, b.worker.packets().counters(side::outside));
-    report.inside = report_of(b.inside, b.worker.packets().counters(side::inside));
+    report.take(*engine);
+    report.take_edge(edge);
+    if (routed) report.take_routing(routed->router());
+    report.outside = report_of(p.outside, p.counted[0]);
+    report.inside = report_of(p.inside, p.counted[1]);
     report.rss_bytes = resident_bytes();
     return report;
 }
@@ -222,7 +230,7 @@ int run_inline(inline_options const& options) {
     config.engine.common_clock = wall_clock_offset();
     report_file file(options.report);
     run_report const report =
-        with_engine(config, [&](auto engine) { return run_bridge(config, std::move(engine), options.duration); });
+        with_engine(config, [&](auto engine) { return run_between(config, std::move(engine), options.duration); });
     fmt::print(stderr, "{}", summary_text(report));
     file.write(report);
     return exit_code::success;

@@ -122,6 +122,35 @@ json edge_json(run_report const& r) {
             {"originated_lost", r.edge.originated_lost}};
 }
 
+json routing_json(routing_report const& r) {
+    router_counters const& c = r.counters;
+    return {{"received", c.received},
+            {"passed", c.passed},
+            {"answered", c.answered},
+            {"taken", c.taken},
+            {"dropped_on_arrival", c.dropped_on_arrival},
+            {"waited", c.waited},
+            {"delivered", c.delivered},
+            {"echo_replies", c.echo_replies},
+            {"hops_exceeded_sent", c.hops_exceeded_sent},
+            {"too_big_sent", c.too_big_sent},
+            {"unreachable_sent", c.unreachable_sent},
+            {"resets_sent", c.resets_sent},
+            {"answers_limited", c.answers_limited},
+            {"questions_sent", c.questions_sent},
+            {"answers_sent", c.answers_sent},
+            {"announcements_sent", c.announcements_sent},
+            {"address_conflicts", c.address_conflicts},
+            {"neighbours",
+             {{"resolved", r.neighbours.resolved},
+              {"confirmed", r.neighbours.confirmed},
+              {"moved", r.neighbours.moved},
+              {"failed", r.neighbours.failed},
+              {"evicted", r.neighbours.evicted},
+              {"not_believed", r.neighbours.not_believed}}},
+            {"dropped", by_reason(c.dropped)}};
+}
+
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
@@ -179,6 +208,7 @@ std::string json_text(run_report const& r) {
     if (r.capture) out["capture"] = capture_json(*r.capture);
     if (r.nat) out["nat"] = nat_json(*r.nat);
     if (!r.services.empty()) out["services"] = services_json(r.services);
+    if (r.routing) out["routing"] = routing_json(*r.routing);
     // Names of files and interfaces need not be UTF-8; JSON must be.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -200,13 +230,18 @@ std::string summary_text(run_report const& r) {
     if (r.nat)
         fmt::format_to(to, "  NAT: {} mappings now, {} made, {} flows from outside through them, {} hairpins\n", r.nat->mappings_now,
                        r.nat->counters.mappings_made, r.nat->counters.opened_from_outside, r.nat->counters.hairpins);
+    if (r.routing) {
+        router_counters const& n = r.routing->counters;
+        fmt::format_to(to, "  router: {} passed, {} answered, {} dropped; neighbours: {} resolved, {} moved, {} failed\n", n.passed, n.answered,
+                       n.dropped_total(), r.routing->neighbours.resolved, r.routing->neighbours.moved, r.routing->neighbours.failed);
+    }
     add_port(out, "outside", r.outside);
     add_port(out, "inside", r.inside);
     fmt::format_to(to, "  memory: {:.1f} MiB fixed at start, {:.1f} MiB resident\n",
                    static_cast<double>(r.configured_bytes) / (1 << 20), static_cast<double>(r.rss_bytes) / (1 << 20));
     for (std::size_t i = 1; i < drop_reason_count; ++i)
-        if (c.dropped[i] != 0)
-            fmt::format_to(to, "  dropped {}: {} ({})\n", c.dropped[i], drop_reason_texts[i].name,
+        if (r.dropped(i) != 0)
+            fmt::format_to(to, "  dropped {}: {} ({})\n", r.dropped(i), drop_reason_texts[i].name,
                            drop_reason_texts[i].sentence);
     return out;
 }

@@ -7,6 +7,7 @@
 #include <halfproxy/engine/address_plan.hpp>
 #include <halfproxy/engine/counters.hpp>
 #include <halfproxy/engine/translating_edge.hpp>
+#include <halfproxy/route/router.hpp>
 
 #include <array>
 #include <cstddef>
@@ -67,6 +68,12 @@ struct service_report {
     std::vector<backend_report> backends{};
 };
 
+/// Of routed mode: what the router did beside the engine.
+struct routing_report {
+    router_counters counters{};
+    neighbour_counters neighbours{};
+};
+
 struct run_report {
     double uptime_s = 0;  ///< of a replay: the time its capture spans
     engine_counters counters{};
@@ -85,6 +92,7 @@ struct run_report {
     std::optional<capture_report> capture{};
     std::optional<nat_report> nat{};
     std::vector<service_report> services{};
+    std::optional<routing_report> routing{};
 
     /// After take(): what was dropped at the edge is in its counters alone.
     template <class Edge>
@@ -110,6 +118,12 @@ struct run_report {
     }
     void take_services(service_table const& table);
     void take_nat(address_plan const& plan);
+    void take_routing(router const& r) { routing = {r.counters(), r.neighbours().counters()}; }
+
+    /// By the engine and the router together: every packet under one reason.
+    [[nodiscard]] std::uint64_t dropped(std::size_t reason) const noexcept {
+        return counters.dropped[reason] + (routing ? routing->counters.dropped[reason] : 0);
+    }
 };
 
 [[nodiscard]] std::string json_text(run_report const& report);

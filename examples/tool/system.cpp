@@ -7,11 +7,15 @@
 #include <fmt/format.h>
 
 #include <linux/capability.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <system_error>
@@ -53,6 +57,18 @@ std::chrono::nanoseconds wall_clock_offset() noexcept {
         best = wall - before;
     }
     return best;
+}
+
+std::uint32_t interface_mtu(std::string const& interface) {
+    ifreq request{};
+    std::copy_n(interface.data(), std::min(interface.size(), sizeof request.ifr_name - 1), request.ifr_name);
+    int const descriptor = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) fail("socket");
+    int const result = ioctl(descriptor, SIOCGIFMTU, &request);
+    int const code = errno;
+    ::close(descriptor);
+    if (result != 0) throw run_error(fmt::format("{}: cannot read its MTU: {}", interface, std::generic_category().message(code)));
+    return static_cast<std::uint32_t>(request.ifr_mtu);
 }
 
 std::size_t resident_bytes() {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace halfproxy::tool {
 
@@ -15,6 +16,9 @@ void fill_random(std::span<std::uint8_t> out);
 /// What to add to the steady clock to get the wall clock (CLOCK_REALTIME, since 1970). Changes when the wall clock is set, not when NTP corrects its
 /// speed, for that corrects both.
 [[nodiscard]] std::chrono::nanoseconds wall_clock_offset() noexcept;
+
+/// The longest IP packet the interface sends now. Throws run_error when it cannot be asked.
+[[nodiscard]] std::uint32_t interface_mtu(std::string const& interface);
 
 /// Memory of this process that is in RAM now; 0 when /proc cannot be read.
 [[nodiscard]] std::size_t resident_bytes();

@@ -8,11 +8,13 @@
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/nat_config.hpp>
 #include <halfproxy/engine/translating_edge.hpp>
+#include <halfproxy/route/router.hpp>
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace halfproxy::tool {
 
@@ -33,6 +35,15 @@ struct io_settings {
     bool bypass_qdisc = true;
     std::uint32_t spin_us = 200;
     std::uint32_t drain_ms = 200;
+
+    // of mode = "routed"
+    unreachable_policy unreachable = unreachable_policy::icmp;
+    std::uint32_t icmp_per_s = router_config{}.icmp_per_second;
+    std::uint32_t neighbours = neighbour_config{}.capacity;
+    timeout_ms neighbour_reachable = static_cast<timeout_ms>(neighbour_config{}.reachable.count());
+    std::uint32_t neighbour_waiting = neighbour_config{}.waiting_frames;
+    std::vector<port_address> addresses{};
+    std::vector<static_route> routes{};
 };
 
 struct tool_config {
@@ -52,6 +63,10 @@ struct tool_config {
     bool const challenges = engine.guard.mode == guard_mode::automatic || engine.guard.mode == guard_mode::always;
     return challenges && engine.guard.method == guard_method::splice && engine.tracking.asymmetric == asymmetric_paths::yes;
 }
+
+/// What the file says of routing, and the addresses that services and translation name, which are answered for. Link addresses and MTUs are the
+/// interfaces'.
+[[nodiscard]] router_config routing_of(tool_config const& config);
 
 /// Reads and validates. Throws usage_error whose text is "FILE:LINE: KEY: what is wrong and what would be right".
 [[nodiscard]] tool_config load_config(std::filesystem::path const& file);

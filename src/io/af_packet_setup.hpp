@@ -51,7 +51,7 @@ basic_af_packet_io<Calls>::basic_af_packet_io(af_packet_options const& options, 
 template <class Calls>
 basic_af_packet_io<Calls>::basic_af_packet_io(basic_af_packet_io&& other) noexcept
     : options_(std::move(other.options_)), calls_(std::move(other.calls_)), problem_(std::move(other.problem_)),
-      descriptor_(std::exchange(other.descriptor_, -1)), interface_index_(other.interface_index_),
+      descriptor_(std::exchange(other.descriptor_, -1)), interface_index_(other.interface_index_), link_address_(other.link_address_),
       ring_(std::exchange(other.ring_, nullptr)), ring_bytes_(std::exchange(other.ring_bytes_, 0)),
       slots_per_block_(other.slots_per_block_), slots_(std::exchange(other.slots_, 0)), next_slot_(other.next_slot_),
       held_first_(other.held_first_), held_count_(std::exchange(other.held_count_, 0)),
@@ -165,6 +165,12 @@ std::error_code basic_af_packet_io<Calls>::attach() {
         membership.mr_type = PACKET_MR_PROMISC;
         if (auto e = set_packet_option(PACKET_ADD_MEMBERSHIP, membership, "cannot make it promiscuous")) return e;
     }
+    if (options_.all_multicast) {
+        packet_mreq membership{};
+        membership.mr_ifindex = interface_index_;
+        membership.mr_type = PACKET_MR_ALLMULTI;
+        if (auto e = set_packet_option(PACKET_ADD_MEMBERSHIP, membership, "cannot take frames for all groups")) return e;
+    }
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
     address.sll_protocol = htons(ETH_P_ALL);
@@ -176,6 +182,7 @@ std::error_code basic_af_packet_io<Calls>::attach() {
         return fail(errno, "cannot read its type", nullptr);
     if (address.sll_hatype != ARPHRD_ETHER && address.sll_hatype != ARPHRD_LOOPBACK)
         return fail(ENOTSUP, "its frames have no Ethernet header", "a half proxy joins two Ethernet interfaces");
+    std::memcpy(link_address_.data(), address.sll_addr, link_address_.size());
     return {};
 }
 

@@ -188,6 +188,36 @@ mac = "02:00:00:0A:00:91"
 """
 
 
+ROUTED = """
+[io]
+mode = "routed"
+unreachable = "drop"
+icmp_per_s = 50
+neighbours = 256
+neighbour_reachable_s = 1.5
+neighbour_waiting = 8
+[[io.address]]
+port = "outside"
+address = "192.0.2.1/24"
+[[io.address]]
+port = "inside"
+address = "198.51.100.1/24"
+[[io.address]]
+port = "inside"
+address = "fe80::1/64"
+[[io.address]]
+port = "outside"
+address = "fe80::1/64"
+[[io.route]]
+to = "0.0.0.0/0"
+via = "192.0.2.254"
+[[io.route]]
+to = "2001:db8::/32"
+via = "fe80::9"
+port = "inside"
+"""
+
+
 class Check(ToolTest):
     def check(self, text):
         return run("check", "--config", self.write("c.toml", text))
@@ -198,7 +228,7 @@ class Check(ToolTest):
         return result.stdout
 
     def test_what_is_printed_reads_back_to_the_same(self):
-        for text in ["", EVERYTHING, 'preset = "firewall"\n']:
+        for text in ["", EVERYTHING, ROUTED, 'preset = "firewall"\n']:
             once = self.effective(text)
             self.assertEqual(self.effective(once), once)
 
@@ -228,6 +258,49 @@ class Check(ToolTest):
                      'prefix = "2001:db8:64::/48"', 'hosts = "198.18.0.0/16"', "most_hosts = 1000", 'host_idle = "never"', 'side = "outside"', "mtu_v4 = 1500", "mtu_v6 = 9000",
                      "[[nptv6]]", 'inside = "fd01:203:405::/48"', 'outside = "2001:db8:1::/48"']:
             self.assertIn(line, lines)
+
+    def test_a_routed_configuration_is_in_effect_and_its_ports_need_not_be_promiscuous(self):
+        lines = self.effective(ROUTED).splitlines()
+        for line in ['mode = "routed"', "promiscuous = false", 'unreachable = "drop"', "icmp_per_s = 50", "neighbours = 256", "neighbour_reachable_s = 1.500",
+                     "neighbour_waiting = 8", "[[io.address]]", 'address = "192.0.2.1/24"', 'address = "fe80::1/64"', "[[io.route]]", 'to = "0.0.0.0/0"',
+                     'via = "192.0.2.254"', 'via = "fe80::9"']:
+            self.assertIn(line, lines)
+        self.assertEqual(lines.count('port = "inside"'), 3)
+        self.assertIn("promiscuous = true", self.effective(ROUTED.replace("unreachable", "promiscuous = true\nunreachable")).splitlines())
+
+    def test_a_routing_that_cannot_work_is_refused_with_line_and_key(self):
+        def address(port, text):
+            return f'[[io.address]]\nport = "{port}"\naddress = "{text}"\n'
+        two = '[io]\nmode = "routed"\n' + address("outside", "192.0.2.1/24") + address("inside", "198.51.100.1/24")
+        route = lambda to, via, rest="": f'[[io.route]]\nto = "{to}"\nvia = "{via}"\n{rest}'
+        for text, line, key, words in [
+            ('[io]\nmode = "routed"', 2, "io.mode", 'on port "outside"'),
+            ('[io]\nmode = "routed"\n' + address("outside", "192.0.2.1/24"), 2, "io.mode", '"inside"'),
+            (address("outside", "192.0.2.1/24"), 1, "io.address", 'mode = "routed"'),
+            (route("0.0.0.0/0", "192.0.2.9"), 2, "io.route.to", "no prefix of a port"),
+            (two + address("outside", "192.0.2.1/24"), 11, "io.address.address", "given twice"),
+            (two + address("outside", "198.51.100.9/24"), 11, "io.address.address", "on the other port"),
+            (two + address("outside", "10.0.0.1"), 11, "io.address.address", "length of its prefix"),
+            (two + address("outside", "10.0.0.1/33"), 11, "io.address.address", "from 0 to 32"),
+            (two + address("outside", "10.0.0.255/24"), 11, "io.address.address", "broadcast"),
+            (two + address("outside", "224.0.0.1/24"), 11, "io.address.address", "one host can have"),
+            (two + address("middle", "10.0.0.1/24"), 10, "io.address.port", "outside|inside"),
+            (two + '[[io.address]]\nport = "inside"\n', 9, "io.address.address", "is missing"),
+            (two + route("10.0.0.0/8", "203.0.113.1"), 10, "io.route.to", "no prefix of a port"),
+            (two + route("10.0.0.0/8", "192.0.2.1"), 10, "io.route.to", "address of this machine"),
+            (two + route("any", "192.0.2.9"), 10, "io.route.to", "no family"),
+            (two + route("::/0", "192.0.2.9"), 10, "io.route.to", "another address family"),
+            (two + route("10.0.0.0/8", "192.0.2.9", 'port = "inside"\n'), 10, "io.route.to", "no prefix of a port"),
+            (two + route("10.0.0.0/8", "192.0.2.9") + route("10.0.0.0/8", "192.0.2.8"), 13, "io.route.to", "given twice"),
+            (two + address("outside", "fe80::1/64") + address("inside", "fe80::1/64") + route("::/0", "fe80::9"), 16, "io.route.to", "say which port"),
+            (two + '[[io.route]]\nto = "10.0.0.0/8"\n', 9, "io.route.via", "is missing"),
+            (two + '[tracking]\nasymmetric = true\n[[service]]\naddress = "192.0.2.80"\nmode = "dsr"\n', 13, "service.mode", 'mode = "bridge"'),
+            (two.replace("[[io.address]]", "neighbours = 15\n[[io.address]]", 1), 3, "io.neighbours", "from 16 to"),
+            (two.replace("[[io.address]]", "neighbour_reachable_s = 0\n[[io.address]]", 1), 3, "io.neighbour_reachable_s", "seconds from 1"),
+            (two.replace("[[io.address]]", 'unreachable = "rst"\n[[io.address]]', 1), 3, "io.unreachable", "icmp|drop"),
+        ]:
+            with self.subTest(text):
+                self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", words)
 
     def test_the_preset_decides_timeouts_that_are_not_given(self):
         self.assertIn("established = 86400", self.effective("").splitlines())
@@ -412,8 +485,6 @@ class Check(ToolTest):
 
     def test_what_this_version_lacks_is_refused_and_not_ignored(self):
         for text, line, key in [
-            ('[io]\nmode = "routed"', 2, "io.mode"),
-            ('[[io.address]]\nipv4 = "192.0.2.1"', 1, "io.address"),
             ("[metrics]\nport = 9", 1, "metrics"),
             ('[[service]]\naddress = "203.0.113.80"\nmode = "ipip"', 3, "service.mode"),
             ('[[service]]\naddress = "203.0.113.80"\non_down = "reset"', 3, "service.on_down"),
@@ -452,11 +523,11 @@ class Check(ToolTest):
 
     def test_every_key_is_documented_by_being_printed(self):
         # The reader's own list of known keys, section by section, against what is printed.
-        printed = self.effective(EVERYTHING)
+        printed = self.effective(EVERYTHING) + self.effective(ROUTED)
         for section in ["io", "guard", "splice", "tracking", "timeouts", "limits", "normalize", "nat", "nat64"]:
             message = self.check(f"[{section}]\nno_such_key = 1\n").stderr
             known = re.search(r"known here: (.*)", message).group(1).split(", ")
-            body = re.search(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed).group(1)
+            body = "".join(re.findall(rf"(?ms)^\[{section}\]\n(.*?)(?=^\[|\Z)", printed))
             keys = set(re.findall(r"(?m)^([a-z0-9_]+) = ", body)) | {"secret", "secret_file"}
             keys |= set(re.findall(rf"(?m)^\[+{section}\.([a-z]+)\]+$", printed))
             self.assertLessEqual(set(known), keys, section)

@@ -125,10 +125,31 @@ lab_bridge() {
     lab_until 30 lab_proxy_is_ready && lab_alive "$LAB_PROXY" || lab_fail "the proxy did not get ready: $*"
 }
 
+# lab_route: client and server in networks of their own, the proxy between them as their router: 10.78.1.0/24 and fd78:1::/64 outside,
+# 10.78.2.0/24 and fd78:2::/64 inside, the proxy at .1 and the ends at .2 of each. Every half proxy that is started then gets LAB_DIR/routed.toml,
+# whose [io] section begins with the arguments, one line each.
+LAB_CONFIG=()
+lab_route() { # LINES...
+    LAB_CLIENT4=10.78.1.2 LAB_SERVER4=10.78.2.2 LAB_CLIENT6=fd78:1::2 LAB_SERVER6=fd78:2::2
+    local end
+    for end in "client c0 1" "server s0 2"; do
+        set_end() { lab_in "$1" ip addr flush dev "$2" && lab_host "$1" "$2" "10.78.$3.2" "fd78:$3::2" &&
+            lab_in "$1" ip route add default via "10.78.$3.1" && lab_in "$1" ip -6 route add default via "fd78:$3::1"; }
+        # shellcheck disable=SC2086
+        set_end $end || lab_fail "cannot make a network of its own for $end"
+    done
+    {
+        printf '[io]\nmode = "routed"\n'
+        [ $# = 0 ] || printf '%s\n' "$@"
+        printf '[[io.address]]\nport = "%s"\naddress = "%s"\n' outside 10.78.1.1/24 outside fd78:1::1/64 inside 10.78.2.1/24 inside fd78:2::1/64
+    } > "$LAB_DIR/routed.toml"
+    LAB_CONFIG=(--config "$LAB_DIR/routed.toml")
+}
+
 # lab_inline FLAGS...: the half proxy itself.
 lab_inline() {
     [ -x "$HALFPROXY_BIN" ] || lab_skip "$HALFPROXY_BIN is not built"
-    lab_bridge "$HALFPROXY_BIN" inline --outside out0 --inside in0 --report "$LAB_DIR/report.json" "$@"
+    lab_bridge "$HALFPROXY_BIN" inline --outside out0 --inside in0 --report "$LAB_DIR/report.json" "${LAB_CONFIG[@]}" "$@"
 }
 
 # lab_proxy_stop: SIGTERM; it must report and end with 0.

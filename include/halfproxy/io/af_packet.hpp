@@ -4,6 +4,7 @@
 
 #include <halfproxy/io/packet_io.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,7 @@ struct af_packet_options {
     std::uint32_t transmit_slots = 256;        ///< of the ring for frames that need no segmentation and fit 2 KiB; a multiple of 32; 0: without
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
     bool promiscuous = true;                   ///< take frames for other link addresses; undone when the socket closes
+    bool all_multicast = false;                ///< take frames for every group (IPv6's neighbours ask groups); undone likewise
     bool bypass_qdisc = true;                  ///< hand frames straight to the driver (PACKET_QDISC_BYPASS)
     std::optional<af_packet_fanout> fanout{};
 };
@@ -110,6 +112,7 @@ class basic_af_packet_io {
     [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
     [[nodiscard]] std::string const& problem() const noexcept { return problem_; }
     [[nodiscard]] std::string const& interface() const noexcept { return options_.interface; }
+    [[nodiscard]] std::array<std::uint8_t, 6> const& link_address() const noexcept { return link_address_; }  ///< when it was opened
 
     /// One system call; may be called at any rate.
     [[nodiscard]] af_packet_statistics statistics() noexcept;
@@ -152,6 +155,7 @@ class basic_af_packet_io {
     std::string problem_{};
     int descriptor_ = -1;
     int interface_index_ = 0;
+    std::array<std::uint8_t, 6> link_address_{};
     std::uint8_t* ring_ = nullptr;
     std::size_t ring_bytes_ = 0;
     std::uint32_t slots_per_block_ = 1;
