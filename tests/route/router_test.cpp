@@ -4,6 +4,8 @@
 
 #include "tests/support/routed.hpp"
 
+#include <halfproxy/core/random.hpp>
+
 using namespace halfproxy;
 using namespace halfproxy::test;
 
@@ -436,4 +438,33 @@ TEST_CASE("errors, resets and echo replies are limited, each kind by itself") {
     CHECK(w.dropped(drop_reason::local_destination) == 7);
     CHECK(w.counters().answers_limited == 14);
     CHECK(sent(w, side::outside, from_client(tcp_packet(to_us(), {}))) == dropped_for(drop_reason::local_destination));
+}
+
+TEST_CASE("whatever bytes a frame holds and wherever it is cut, it has one verdict and every counter agrees") {
+    router_config c = two_networks();
+    c.icmp_per_second = 1'000'000;
+    c.answer_for(std::vector{ip_address::v4(0xc0000250), ip6_of(1, 0x50)});
+    plain_world w(c);
+    w.settle();
+    ip4 v4 = to_us(), last = to_server4();
+    last.time_to_live = 1;
+    discovery const asks{.destination = bytes_of(solicited_group(ip6_of(1, 1))), .mac = client_mac};
+    std::vector<byte_string> const seeds{
+        question(0xc0000201), from_client(encode(asks)), from_client(icmp_packet(to_us6(), 128, 0, filled(20))), from_client(icmp_packet(v4, 8, 0, filled(20))),
+        from_client(udp_packet(last, filled(40))), from_client(tcp_packet(to_us6(), {.payload = filled(5)})), from_client(tcp_packet(v4, {})),
+        from_client(udp_packet(to_server6(), filled(1400))), from_client(udp_packet(to_us(0xc0000250), filled(9)))};
+    split_mix64 random(20261128);
+    for (int i = 0; i < 20'000; ++i) {
+        byte_string f = seeds[random.below(static_cast<std::uint32_t>(seeds.size()))];
+        for (std::uint32_t n = random.below(4); n > 0; --n) f[6 + random.below(static_cast<std::uint32_t>(f.size()) - 6)] = static_cast<std::uint8_t>(random());
+        if (random.below(4) == 0) f.resize(random.below(static_cast<std::uint32_t>(f.size()) + 1));
+        w.sends(side::outside, f);
+        if (i % 64 == 0) w.pass(std::chrono::milliseconds(random.below(1'500)));
+        w.left.clear();
+    }
+    w.pass(60s);
+    router_counters const& r = w.counters();
+    CHECK(r.received >= 20'000);
+    CHECK(r.answered > 1'000);
+    CHECK(w.routed.router().neighbours().counters().failed > 0);
 }
