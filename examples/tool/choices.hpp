@@ -62,9 +62,6 @@ constexpr auto choices_of(timeout_preset) {
 constexpr auto choices_of(deployment) {
     return std::to_array<choice<deployment>>({{"bridge", deployment::bridge}, {"routed", deployment::routed}});
 }
-constexpr auto choices_of(side) {
-    return std::to_array<choice<side>>({{"outside", side::outside}, {"inside", side::inside}});
-}
 constexpr auto choices_of(unreachable_policy) {
     return std::to_array<choice<unreachable_policy>>({{"icmp", unreachable_policy::icmp}, {"drop", unreachable_policy::drop}});
 }
