@@ -15,12 +15,12 @@ namespace {
 /// A port-preserving source NAT to one address.
 struct to_pool_address {
     static constexpr std::uint32_t pool = 0xcb007101;  // 203.0.113.1
-    ipv4_tuple server_tuple(flow_request<std::uint32_t> const& r) noexcept {
+    address_answer<std::uint32_t> translate(flow_request<std::uint32_t> const& r, stamp_ms) noexcept {
         ipv4_tuple t = r.tuple;
         t.source = pool;
-        return t;
+        return {t};
     }
-    ipv6_tuple server_tuple(flow_request<ipv6_bytes> const& r) noexcept { return r.tuple; }
+    address_answer<ipv6_bytes> translate(flow_request<ipv6_bytes> const& r, stamp_ms) noexcept { return {r.tuple}; }
 };
 using snat = policies<admit_by_guard, to_pool_address>;
 static_assert(packet_engine<translating_edge<engine<snat>>>);

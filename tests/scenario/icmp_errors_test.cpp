@@ -351,15 +351,15 @@ namespace {
 
 /// Everybody's address is another one behind the half proxy.
 struct other_source {
-    ipv4_tuple server_tuple(flow_request<std::uint32_t> const& r) noexcept {
+    address_answer<std::uint32_t> translate(flow_request<std::uint32_t> const& r, stamp_ms) noexcept {
         ipv4_tuple t = r.tuple;
         t.source = 0x0a000001;
-        return t;
+        return {t};
     }
-    ipv6_tuple server_tuple(flow_request<ipv6_bytes> const& r) noexcept {
+    address_answer<ipv6_bytes> translate(flow_request<ipv6_bytes> const& r, stamp_ms) noexcept {
         ipv6_tuple t = r.tuple;
         t.source[15] = 0x99;
-        return t;
+        return {t};
     }
 };
 
