@@ -112,10 +112,13 @@ class config_printer {
     }
     template <class Item, class Describe>
     void tables(std::string_view key, std::vector<Item>& items, Describe describe) {
+        std::string const around = path_;
+        path_ += path_.empty() ? std::string(key) : fmt::format(".{}", key);
         for (Item& item : items) {
-            text_ += fmt::format("\n[[{}]]\n", path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));
+            text_ += fmt::format("\n[[{}]]\n", path_);
             describe(*this, item);
         }
+        path_ = around;
     }
 
     [[nodiscard]] std::string take() && { return std::move(text_); }

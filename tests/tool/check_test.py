@@ -457,7 +457,7 @@ class Check(ToolTest):
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\nproto = "icmp"\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.proto", "udp"),
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "fullnat"\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.mode", "[[snat]]"),
             ('[guard]\nmode = "off"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 6, "service.mode", "tracking.asymmetric"),
-            ('[tracking]\nasymmetric = "detect"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 6, "service.mode", "both directions must pass"),
+            ('[guard]\nmode = "auto"\n[tracking]\nasymmetric = "detect"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 8, "service.mode", "both directions must pass"),
             ('[guard]\nmode = "off"\n[tracking]\nasymmetric = "detect"\n[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "dsr"\n[[service.backend]]\naddress = "10.0.0.1"\n', 9, "service.backend.mac", "is missing"),
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\nmode = "transparent"\n[[service.backend]]\naddress = "10.0.0.1"\nmac = "2:0:0:0:0:1"', 7, "service.backend.mac", "Ethernet"),
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\npersistence_group = 1\n[[service.backend]]\naddress = "10.0.0.1"\n', 4, "service.persistence_group", "needs persistence"),

@@ -95,7 +95,7 @@ TEST_CASE("DF outside follows the inner header or the configuration, and only wh
     } const cases[] = {
         {4, 0x4000, tunnel_fragmentation::as_inner, 0x4000}, {4, 0, tunnel_fragmentation::as_inner, 0},
         {4, 0x2000, tunnel_fragmentation::as_inner, 0},      {6, 0, tunnel_fragmentation::as_inner, 0x4000},
-        {4, 0, tunnel_fragmentation::never, 0x4000},         {4, 0x4000, tunnel_fragmentation::allowed, 0},
+        {4, 0, tunnel_fragmentation::forbidden, 0x4000},         {4, 0x4000, tunnel_fragmentation::allowed, 0},
         {6, 0, tunnel_fragmentation::allowed, 0},
     };
     for (auto const& c : cases) {

@@ -24,7 +24,7 @@ enum class tunnel_type : std::uint8_t {
 /// Whether routers in the tunnel may fragment, where the outer header is IPv4's.
 enum class tunnel_fragmentation : std::uint8_t {
     as_inner,  ///< as the inner IPv4 header says; never for IPv6 (RFC 2003 section 3.1)
-    never,
+    forbidden,
     allowed,   ///< RFC 4213 section 3.2.1
 };
 

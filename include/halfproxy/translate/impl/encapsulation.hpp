@@ -75,14 +75,14 @@ inline void write_outer(std::uint8_t* at, tunnel const& t, inner_header const& i
         ip.destination = t.destination.bytes;
         return;
     }
-    bool const never = t.fragmentation == tunnel_fragmentation::never ||
+    bool const whole = t.fragmentation == tunnel_fragmentation::forbidden ||
                        (t.fragmentation == tunnel_fragmentation::as_inner && inner.dont_fragment);
     auto& ip = header_at<ipv4_header>(at);
     ip.version_and_length = 0x45;
     ip.traffic_class = inner.traffic_class;
     ip.total_length = static_cast<std::uint16_t>(sizeof(ipv4_header) + content_bytes);
-    ip.identification = never ? std::uint16_t{0} : identification;
-    ip.fragment = never ? ipv4_fragment::dont : std::uint16_t{0};
+    ip.identification = whole ? std::uint16_t{0} : identification;
+    ip.fragment = whole ? ipv4_fragment::dont : std::uint16_t{0};
     ip.time_to_live = hops;
     ip.protocol = protocol;
     ip.checksum = 0;
