@@ -28,6 +28,7 @@ datagrams() {
     done
 }
 unknown_ethertype() { # IEEE 802 local experimental EtherType, counted by the receiving interface
+    rm -f "$LAB_DIR/ether"  # the last one's "listening" is not this one's
     lab_in server python3 -c '
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
