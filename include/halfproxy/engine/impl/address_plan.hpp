@@ -221,6 +221,16 @@ address_plan::numbered_pool<Address>* address_plan::matching_pool(flow_request<A
     return nullptr;
 }
 
+/// What port_pool calls at its marks. Before its uses: its type is known by its body only.
+inline auto address_plan::noting(std::uint32_t rule, std::uint8_t protocol, stamp_ms now) noexcept {
+    return [=, this](port_pool_event const& e) noexcept {
+        if (event_count_ == events_kept)
+            ++counters_.events_lost;
+        else
+            events_[event_count_++] = {now, rule, protocol, e};
+    };
+}
+
 template <class Address>
 void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now,
                               bool take) noexcept {
@@ -292,16 +302,6 @@ auto address_plan::ending(stamp_ms now) noexcept {
         ++counters_.mappings_ended;
         for (numbered_pool<Address>& p : family<Address>().pools)
             if (p.rule == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
-    };
-}
-
-/// What port_pool calls at its marks.
-inline auto address_plan::noting(std::uint32_t rule, std::uint8_t protocol, stamp_ms now) noexcept {
-    return [=, this](port_pool_event const& e) noexcept {
-        if (event_count_ == events_kept)
-            ++counters_.events_lost;
-        else
-            events_[event_count_++] = {now, rule, protocol, e};
     };
 }
 
