@@ -54,7 +54,8 @@ TEST_CASE("destination NAT: one port, a range onto a range, a range onto one por
         for (std::size_t i = 0; i < nat.dnat.size(); ++i) REQUIRE_FALSE(fault_of_dnat(nat, i));
         nat_lab l(w, nat);
         for (auto const& [to, target] : std::initializer_list<std::pair<unsigned, unsigned>>{{53, 5353}, {2000, 3000}, {2009, 3009}, {4000, 7}, {4999, 7}, {9999, 9999}}) {
-            CAPTURE(to);
+            unsigned const port = to;  // clang 14 lets no lambda take a structured binding
+            CAPTURE(port);
             end const client = w.outside(9, 1000 + to);
             decoded const in = l.passes(l.udp(side::outside, client, w.pool(3, to)));
             CHECK(destination_of(in) == w.inside(80, target));

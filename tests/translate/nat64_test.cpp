@@ -19,7 +19,6 @@ namespace {
 
 nat64_prefix const well_known;
 constexpr std::uint32_t client4 = 0xc0000201, server4 = 0xc6336402;
-ipv6_bytes const client6 = *well_known.to_v6(client4), server6 = *well_known.to_v6(server4);
 
 /// What both headers say.
 struct header {
