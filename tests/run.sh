@@ -7,11 +7,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
     cat <<'TEXT'
-usage: tests/run.sh [--release] [--build-dir DIR] [--build-only] [--require LABEL] [CTEST ARGUMENT...]
+usage: tests/run.sh [--release] [--build-dir DIR] [--build-only] [--target NAME] [--require LABEL] [CTEST ARGUMENT...]
 
   --release        optimised, without sanitizers, in build-release/ (default: Debug with ASan and UBSan in build-debug/)
   --build-dir DIR  build there instead
   --build-only     do not run the tests
+  --target NAME    build that alone (bench/all: the benches)
   --require LABEL  a skipped test with this label is a failure, and so is a run without any
   anything else    goes to ctest: -L unit, -LE wire, -R flow_table, -j 4, ...
 
@@ -19,12 +20,13 @@ Exit status: that of ctest; 2 when packages are missing that may not be installe
 TEXT
 }
 
-kind=debug build='' test=yes require=()
+kind=debug build='' test=yes require=() target=()
 while (($#)); do
     case $1 in
         --release) kind=release ;;
         --build-dir) build=${2:?--build-dir needs a folder}; shift ;;
         --build-only) test=no ;;
+        --target) target=(--target "${2:?--target needs a name}"); shift ;;
         --require) require=(--require "${2:?--require needs a label}"); shift ;;
         -h | --help) usage; exit 0 ;;
         *) break ;;
@@ -44,7 +46,7 @@ generator=()
 [[ -f $build/CMakeCache.txt ]] || generator=(-G Ninja)
 cmake -S "$root" -B "$build" "${generator[@]}" "${options[@]}" -DHALFPROXY_BUILD_TESTS=ON -DHALFPROXY_BUILD_EXAMPLES=ON \
     -DHALFPROXY_BUILD_BENCH=ON
-cmake --build "$build" --parallel "$(nproc)"
+cmake --build "$build" --parallel "$(nproc)" "${target[@]}"
 [[ $test == yes ]] || exit 0
 
 exec /usr/bin/python3 "$root/tests/support/run_ctest.py" "${require[@]}" "$build" -j "$(nproc)" "$@"
