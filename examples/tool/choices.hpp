@@ -48,6 +48,9 @@ constexpr auto choices_of(guarded_sides) {
 constexpr auto choices_of(side) {
     return std::to_array<choice<side>>({{"outside", side::outside}, {"inside", side::inside}});
 }
+constexpr auto choices_of(proxy_protocol) {
+    return std::to_array<choice<proxy_protocol>>({{"none", proxy_protocol::none}, {"v1", proxy_protocol::v1}, {"v2", proxy_protocol::v2}});
+}
 constexpr auto choices_of(known) {
     return std::to_array<choice<known>>({{"unknown", known::unknown}, {"no", known::no}, {"yes", known::yes}});
 }

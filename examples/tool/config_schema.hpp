@@ -147,6 +147,7 @@ void describe_backend(Visitor& v, configured_backend& server) {
     v.choice("sack", server.profile.sack);
     v.choice("timestamps", server.profile.timestamps);
     v.choice("ecn", server.profile.ecn);
+    v.choice("proxy_protocol", server.profile.announce);
 }
 
 template <class Visitor>
@@ -171,6 +172,10 @@ void describe_tracking(Visitor& v, engine_config& engine) {
     v.choice("asymmetric", tracking.asymmetric);
     v.require(!splices_one_sided(engine), "asymmetric",
               "true needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass");
+    auto const& servers = engine.splice.backends;
+    bool const announces = std::any_of(servers.begin(), servers.end(), [](auto const& s) { return s.profile.announce != proxy_protocol::none; });
+    v.require(!announces || tracking.asymmetric == asymmetric_paths::no, "asymmetric",
+              "true and \"detect\" do not go with a proxy_protocol in [[splice.backend]]: of such a connection both directions must pass");
     for (std::size_t i = 0; i < tcp_check_count; ++i) {
         auto const which = static_cast<tcp_check>(i);
         if (which == tcp_check::answer_seen) continue;  // `asymmetric` says it

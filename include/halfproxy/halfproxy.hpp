@@ -48,6 +48,7 @@
 #include <halfproxy/track/timeouts.hpp>           // how long a flow may be silent, two presets
 #include <halfproxy/track/timer_wheel.hpp>        // a lazy timing wheel
 
+#include <halfproxy/translate/client_option.hpp>  // the client's address in a TCP option
 #include <halfproxy/translate/encapsulation.hpp>  // IP in IP and in UDP (GUE), put in and taken out
 #include <halfproxy/translate/fast_open.hpp>      // TCP Fast Open's option taken out of a SYN
 #include <halfproxy/translate/frame_room.hpp>     // room for a longer network header, in place
@@ -61,6 +62,7 @@
 #include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
 #include <halfproxy/translate/port_pool.hpp>      // external ports, given out exactly
 #include <halfproxy/translate/port_space.hpp>     // which ports are taken: whole, or by destination
+#include <halfproxy/translate/proxy_protocol.hpp> // the client's address before its stream (PROXY protocol)
 #include <halfproxy/translate/rewrite.hpp>        // header fields changed in place, checksums put right once
 #include <halfproxy/translate/seq_shift.hpp>      // ISN delta, SACK edges, timestamps, window scale
 

@@ -302,6 +302,10 @@ class Check(ToolTest):
             with self.subTest(text):
                 self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", words)
 
+    def test_a_server_can_be_told_who_its_clients_are(self):
+        lines = self.effective('[[splice.backend]]\naddress = "192.0.2.80"\nport = 80\nproxy_protocol = "v1"\n').splitlines()
+        self.assertIn('proxy_protocol = "v1"', lines)
+
     def test_the_preset_decides_timeouts_that_are_not_given(self):
         self.assertIn("established = 86400", self.effective("").splitlines())
         adc = self.effective('[timeouts]\nclosed = 9\n').replace("closed = 9", "closed = 10")
@@ -401,6 +405,8 @@ class Check(ToolTest):
             ('[[splice.backend]]\naddress = "192.0.2.0/24"\nport = 80', 2, "splice.backend.address", "neither an IPv4 nor an IPv6"),
             ('[[splice.backend]]\naddress = "::1"\nport = 80\nsack = true', 4, "splice.backend.sack", "unknown|no|yes"),
             ('[[splice.backend]]\naddress = "::1"\nport = 80\nwindow_scale = 3', 4, "splice.backend.window_scale", "window_scaling"),
+            ('[[splice.backend]]\naddress = "::1"\nport = 80\nproxy_protocol = "v3"', 4, "splice.backend.proxy_protocol", "none|v1|v2"),
+            ('[[splice.backend]]\naddress = "::1"\nport = 80\nproxy_protocol = "v2"\n[tracking]\nasymmetric = "detect"', 6, "tracking.asymmetric", "proxy_protocol"),
             ("[normalize]\nmss_ceiling = 87", 2, "normalize.mss_ceiling", "from 88 to"),
             ("[normalize]\nmss6_ceiling = 65536", 2, "normalize.mss6_ceiling", "from 88 to"),
             ("[normalize]\nmss_floor = 1000\nmss6_ceiling = 999", 2, "normalize.mss_floor", "at most mss_ceiling"),

@@ -191,3 +191,23 @@ TEST_CASE("in place nothing is written where the room is too short, whatever the
     CHECK(build_in_place(link_type::ethernet, view, enough - 1, way::back, {}, {}) == 0);
     CHECK(bytes == before);
 }
+
+TEST_CASE("payload stands behind the options, and lengths and checksums count it, whatever its length") {
+    for (unsigned version : {4u, 6u})
+        for (std::size_t bytes : {0u, 1u, 2u, 27u, 28u, 104u}) {
+            endpoints e;
+            e.version = version;
+            packet_origin const origin = origin_from(framed(e, tcp_datagram(e, true, {.seq = 1, .flags = flags::syn})));
+            tcp_fields const fields{.seq = {7}, .ack = {8}, .flags = tcp_flag::ack | tcp_flag::psh, .window = 9};
+            byte_string const payload = filled(bytes, 0xfe);
+            std::array<std::uint8_t, 256> room{};
+            std::size_t const n = build_tcp(room, origin, fields, {.has_timestamps = true, .timestamp_value = 3, .timestamp_echo = 4}, payload);
+            decoded const d = decode(byte_view(room).first(n));
+            CHECK(d.network_checksum_good);
+            CHECK(d.transport_checksum_good);
+            CHECK(d.tcp.payload == payload);
+            CHECK(d.tcp.seq == 7);
+            CHECK(d.tcp.timestamps == std::pair{3u, 4u});
+            CHECK(build_tcp(byte_span(room).first(n - 1), origin, fields, {.has_timestamps = true}, payload) == 0);
+        }
+}

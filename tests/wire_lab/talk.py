@@ -121,4 +121,5 @@ def main():
         sys.exit(f"{sys.argv[1]}: {problem}")
 
 
-main()
+if __name__ == "__main__":
+    main()

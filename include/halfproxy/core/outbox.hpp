@@ -14,8 +14,9 @@
 
 namespace halfproxy {
 
-/// Room of one originated packet: link header with four VLAN tags (30), IPv6 (40), TCP with all options (60).
-inline constexpr std::size_t outbox_frame_bytes = 136;
+/// Room of one originated packet: link header with four VLAN tags (30), IPv6 (40), TCP with timestamps (32) and the longest header of the PROXY
+/// protocol (104), or with all options (60).
+inline constexpr std::size_t outbox_frame_bytes = 208;
 
 /// At most this many packets are originated for one received packet (a challenge or an ACK, and a RST). Frames that were held leave
 /// besides, as far as there is room; the others later.

@@ -4,6 +4,7 @@
 
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/track/flow_key.hpp>
+#include <halfproxy/translate/proxy_protocol.hpp>
 #include <halfproxy/wire/address.hpp>
 #include <halfproxy/wire/tcp_options.hpp>
 
@@ -25,6 +26,7 @@ struct backend_profile {
     known sack = known::unknown;
     known timestamps = known::unknown;
     known ecn = known::unknown;
+    proxy_protocol announce = proxy_protocol::none;  ///< how it is told who its clients are; configured only
 };
 
 struct configured_backend {

@@ -34,6 +34,9 @@ struct engine_counters {
     std::uint64_t segments_delivered = 0;    ///< of those: sent on when the server had answered
     std::uint64_t segments_not_held = 0;     ///< no room: dropped, behind a closed window
     std::uint64_t handshakes_without_timestamps = 0;  ///< the server lacks them though the client was promised them: put in by us
+    std::uint64_t clients_announced = 0;     ///< the server has acknowledged the header of the PROXY protocol
+    std::uint64_t announcements_repeated = 0;
+    std::uint64_t announcements_failed = 0;  ///< it did not, and both ends were reset
     std::uint64_t resets_sent = 0;           ///< for wrong cookies, for SYN-ACKs nobody waits for, and to both ends of flows that are given up
 
     std::uint64_t fragments_held = 0;      ///< came before their first, and were kept

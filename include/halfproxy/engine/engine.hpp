@@ -2,8 +2,9 @@
 // The half proxy itself: bursts of packets in, verdicts and packets out. No clock, socket, thread or allocation.
 //
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
-// SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/datagram_path.hpp
-// UDP and ICMP, impl/fragment_path.hpp fragments, impl/lifecycle.hpp how flows begin, age and end.
+// SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/announcement.hpp
+// how the server is told who the client is; impl/datagram_path.hpp UDP and ICMP, impl/fragment_path.hpp fragments, impl/lifecycle.hpp how flows
+// begin, age and end.
 // Which addresses a flow gets is a policy's business (policies.hpp): address_plan.hpp has one.
 #pragma once
 
@@ -31,6 +32,7 @@
 #include <halfproxy/translate/fast_open.hpp>
 #include <halfproxy/translate/nat_rewriter.hpp>
 #include <halfproxy/translate/option_edit.hpp>
+#include <halfproxy/translate/proxy_protocol.hpp>
 #include <halfproxy/translate/seq_shift.hpp>
 #include <halfproxy/wire/build.hpp>
 #include <halfproxy/wire/parse.hpp>
@@ -385,6 +387,40 @@ class engine {
     template <class Address>
     [[nodiscard]] decision repeat_ack(tcp_packet& t, flow<Address> const& f) noexcept;
 
+    // --- impl/announcement.hpp ----------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] seq_shift shift_of(flow<Address> const& f) const noexcept;
+    template <class Address>
+    [[nodiscard]] proxy_protocol announcement_for(flow_tuple<Address> const& client) const noexcept;
+    template <class Address>
+    [[nodiscard]] std::uint8_t announced_bytes(flow_tuple<Address> const& client) const noexcept;
+    template <class Address>
+    void plan_announcement(flow_tuple<Address> const& client, handshake& h) const noexcept;
+    template <class Address>
+    void make_room_for_announcement(tcp_packet& t, flow_tuple<Address> const& client) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision tcp_of_unannounced_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <tcp_checks Checks, class Address>
+    [[nodiscard]] decision begin_announcement(tcp_packet& t, flow_key<Address> const& key, flow_handle found, std::uint8_t bytes) noexcept;
+    template <tcp_checks Checks, class Address>
+    void announce_to_server(outbox_frame& to, tcp_packet const& t, flow<Address>& f, handshake& h) noexcept;
+    template <class Address>
+    void lead_announcement(outbox_frame& to, flow<Address> const& f, handshake const& h) noexcept;
+    template <class Address>
+    void write_announcement(outbox_frame& to, flow<Address> const& f, handshake const& h, std::uint16_t window) noexcept;
+    template <tcp_checks Checks, class Address>
+    void follow_announcement(tcp_packet& t, flow<Address>& f, handshake& h) noexcept;
+    template <class Address>
+    void end_announcement(flow<Address>& f, handshake& h) noexcept;
+    template <class Address>
+    void aim_reset(tcp_packet& t, flow<Address> const& f, handshake const& h) noexcept;
+    template <class Address>
+    [[nodiscard]] std::optional<stamp_ms> retry_announcement(std::uint32_t number, outbox& out) noexcept;
+    template <class Address>
+    void reset_announced(flow<Address> const& f, handshake const& h, outbox& out) noexcept;
+    template <class Address>
+    [[nodiscard]] std::uint32_t announced_before(flow<Address> const& f, packet_view const& quoted) const noexcept;
+
     // --- impl/connecting.hpp ------------------------------------------------------------------------------------------
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision while_connecting(tcp_packet& t, flow_handle found) noexcept;
@@ -515,6 +551,7 @@ class engine {
     bool started_ = false;
     bool draining_ = false;
     bool any_fast_rule_ = false;
+    bool any_announced_ = false;  ///< some server is told who its clients are
     time_point now_{};
     std::uint64_t elapsed_ns_ = 0;  ///< since the first packet, jumps shortened
     stamp_ms stamp_{};
@@ -535,6 +572,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/challenge.hpp>
 #include <halfproxy/engine/impl/splice.hpp>
 #include <halfproxy/engine/impl/connecting.hpp>
+#include <halfproxy/engine/impl/announcement.hpp>
 #include <halfproxy/engine/impl/guard_path.hpp>
 #include <halfproxy/engine/impl/datagram_path.hpp>
 #include <halfproxy/engine/impl/fragment_path.hpp>

@@ -22,7 +22,7 @@ enum class flow_phase : std::uint8_t {
     plain,       ///< both ends use the same numbers
     spliced,     ///< the server's numbers are shifted for the client
     connecting,  ///< the client is validated, the server has not answered our SYN yet
-    mended,      ///< spliced, and timestamps, promised to the client, are put into what the server sends without them
+    mended,      ///< spliced, and timestamps, promised to the client, are put into what the server sends without them; or the client is being announced
 };
 
 /// Direction d's packets arrive carrying tuple[d] and leave carrying tuple[1 - d] reversed: without address translation these are equal.

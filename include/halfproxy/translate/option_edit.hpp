@@ -23,8 +23,11 @@ void blank_sack(packet_view const& packet, tcp_options& options, header_changes&
 /// Lowers the MSS of a SYN to at most `ceiling`.
 void lower_mss(packet_view const& packet, tcp_options& options, std::uint16_t ceiling, header_changes& changes) noexcept;
 
-/// Makes the frame 12 bytes longer: NOP, NOP and timestamps come first among its options; lengths and checksums follow. False, and nothing
+/// Makes the frame longer by `option`, whole words that come first among its options; lengths and checksums follow. False, and nothing
 /// changed, for a fragment and where frame, IP length or options have no room. `packet` must be the frame's; it is not valid afterwards.
+bool insert_option(frame& f, packet_view const& packet, byte_view option) noexcept;
+
+/// The same with NOP, NOP and timestamps: 12 bytes.
 bool insert_timestamps(frame& f, packet_view const& packet, std::uint32_t value, std::uint32_t echo) noexcept;
 
 }  // namespace halfproxy

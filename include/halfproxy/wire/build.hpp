@@ -84,6 +84,10 @@ enum class way : std::uint8_t { on, back };
 [[nodiscard]] std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fields const& fields,
                                     built_options const& options) noexcept;
 
+/// The same with payload behind the header.
+[[nodiscard]] std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fields const& fields, built_options const& options,
+                                    byte_view payload) noexcept;
+
 }  // namespace halfproxy
 
 #include <halfproxy/wire/impl/build.hpp>

@@ -75,7 +75,7 @@ typename engine<Policies>::decision engine<Policies>::client_gone(tcp_packet& t,
     handshake const& h = handshakes_[f.shift.timestamp];
     packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     detail::set_tuple(origin, f.leaving(direction::from_client));
-    tcp_fields const reset{.seq = h.client_isn + 1, .ack = {}, .flags = tcp_flag::rst, .window = 0};
+    tcp_fields const reset{.seq = h.isn_for_server() + 1, .ack = {}, .flags = tcp_flag::rst, .window = 0};
     close_flow<Address>(found.number());
     return send_in_place(t, origin, reset, {}, verdict::forward);
 }
@@ -88,7 +88,7 @@ typename engine<Policies>::decision engine<Policies>::server_while_connecting(tc
     handshake& h = handshakes_[f.shift.timestamp];
     tcp_header const& tcp = t.p.view.tcp();
     std::uint8_t const kind = tcp.flags & detail::deciding_flags;
-    bool const acknowledges_syn = (kind & tcp_flag::ack) != 0 && seq_num{tcp.acknowledgment} == h.client_isn + 1;
+    bool const acknowledges_syn = (kind & tcp_flag::ack) != 0 && seq_num{tcp.acknowledgment} == h.isn_for_server() + 1;
     if ((kind & tcp_flag::rst) != 0)
         return acknowledges_syn ? refused_by_server<Address>(t, found) : drop(drop_reason::handshake_unexpected);
     if (kind == (tcp_flag::syn | tcp_flag::ack) && acknowledges_syn) return complete<Checks>(t, f);
@@ -160,7 +160,7 @@ template <class Address>
 void engine<Policies>::release_handshake(flow<Address> const& f) noexcept {
     handshake& h = handshakes_[f.shift.timestamp];
     while (!h.held.empty()) held_.drop_front(h.held);
-    if (f.is_spliced()) --mended_;
+    if (h.mends) --mended_;
     handshakes_.release(f.shift.timestamp);
 }
 

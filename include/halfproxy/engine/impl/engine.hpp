@@ -22,6 +22,7 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
       exempt_(exempt_sources(config.guard), config.seed), source_limits_(config.limits.per_source, config.seed), random_(config.seed) {
     config_.promise.mss_v4 = std::min(config_.promise.mss_v4, config_.normalize.mss_ceiling_v4);
     config_.promise.mss_v6 = std::min(config_.promise.mss_v6, config_.normalize.mss_ceiling_v6);
+    for (configured_backend const& b : config_.splice.backends) any_announced_ |= b.profile.announce != proxy_protocol::none;
     for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
 }
 

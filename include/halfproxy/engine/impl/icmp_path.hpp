@@ -107,12 +107,13 @@ void engine<Policies>::translate_error(packet const& p, frame& f, packet_view co
     flow<Address> const& about = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
     bool const spliced = about.is_spliced();
-    if (!spliced && about.rewrites == 0) return;
     bool const quotes_server = from == direction::from_client;
+    std::uint32_t const announced = quotes_server ? 0u : announced_before(about, quoted);
+    if (!spliced && about.rewrites == 0 && announced == 0) return;
     std::uint32_t const shift = spliced ? about.shift.sequence : 0u;
     flow_tuple<Address> const inner = about.tuple[1 - index(from)];  // as its sender sent it
     quote_changes<Address> const changes{{inner.source, inner.destination, inner.source_port, inner.destination_port},
-                                         quotes_server ? 0u - shift : 0u,
+                                         quotes_server ? 0u - shift : announced,
                                          quotes_server ? 0u : shift};
     header_changes outer;
     rewrite_quote(p.view, quoted, changes, outer);

@@ -149,6 +149,10 @@ template <engine_policies Policies>
 template <class Address>
 stamp_ms engine<Policies>::ask_again(flow<Address> const& f, stamp_ms deadline) const noexcept {
     if (f.protocol != ip_protocol::tcp) return deadline;
+    if (f.has_handshake() && f.is_spliced()) {
+        handshake const& h = handshakes_[f.shift.timestamp];
+        if (h.announcing && h.next_send - deadline < 0) deadline = h.next_send;
+    }
     stamp_ms const shortened = stamp_ + std::min({config_.timeouts.unacknowledged, config_.timeouts.retransmitting, detail::farthest_deadline});
     return shortened - deadline < 0 ? shortened : deadline;
 }
@@ -179,6 +183,7 @@ std::optional<stamp_ms> engine<Policies>::on_timer(std::uint32_t number, outbox&
     flow<Address>& f = store<Address>().table.record(number);
     if (static_cast<std::uint32_t>(stamp_ - f.last_seen) >= timestamps_outlived) forget_timestamps(f.tcp);
     if (f.phase() == flow_phase::connecting) return retry_connecting<Address>(number, out);
+    if (f.has_handshake() && handshakes_[f.shift.timestamp].announcing) return retry_announcement<Address>(number, out);
     timeout_ms const timeout = timeout_of_flow(f);
     stamp_ms const deadline = f.last_seen + timeout;
     if (deadline - stamp_ > 0) return ask_again(f, deadline);

@@ -29,12 +29,13 @@ inline void begin_handshake(handshake& h, tcp_header const& ack, tcp_options con
     h.options = remembered;
     h.held_end = client_isn + 1;
     h.sent = 1;
+    h.announcing = h.mends = h.spliced = false;
 }
 
 /// Windows of SYNs are unscaled (RFC 7323 section 2.2): the client's, in bytes, as far as 16 bits go.
 [[nodiscard]] inline tcp_fields syn_of(handshake const& h) noexcept {
     std::uint8_t const ecn_setup = h.options.ecn ? tcp_flag::ece | tcp_flag::cwr : 0;  // RFC 3168 section 6.1.1
-    return {.seq = h.client_isn,
+    return {.seq = h.isn_for_server(),
             .ack = {},
             .flags = static_cast<std::uint8_t>(tcp_flag::syn | ecn_setup),
             .window = window_rescale{h.client_scale(), 0}.apply(h.client_window)};
@@ -97,6 +98,7 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     }
     handshake& h = handshakes_[*number];
     detail::begin_handshake(h, t.p.view.tcp(), t.options, client.options, client.isn);
+    plan_announcement(key.tuple, h);
     h.link = t.f.link;
     f->set_phase(flow_phase::connecting);
     f->shift.timestamp = *number;
@@ -147,25 +149,29 @@ typename engine<Policies>::decision engine<Policies>::complete(tcp_packet& t, fl
     ++counters_.handshakes_completed;
     tell_opening(f, tcp_state::syn_sent, direction::from_server);
 
-    bool const mended = h.options.has_timestamps && !h.offers_timestamps;
-    std::uint32_t const clock = h.options.has_timestamps ? h.cookie_timestamp - t.options.timestamp_value : 0u;
-    f.shift = {h.cookie_isn.value - syn_ack.seq.value, mended ? number : clock};
-    f.set_phase(mended ? flow_phase::mended : flow_phase::spliced);
+    h.mends = h.options.has_timestamps && !h.offers_timestamps;
+    h.spliced = true;
+    h.clock_shift = h.options.has_timestamps ? h.cookie_timestamp - t.options.timestamp_value : 0u;
+    h.server_timestamp = t.options.timestamp_value;
+    h.announcing = h.announced != 0;
+    bool const keeps_slot = h.mends || h.announcing;
+    f.shift = {h.cookie_isn.value - syn_ack.seq.value, keeps_slot ? number : h.clock_shift};
+    f.set_phase(keeps_slot ? flow_phase::mended : flow_phase::spliced);
     f.last_seen = stamp_;
     acknowledge_server<Checks>(*t.out.claim(t.f.arrival), t, f, h);
     deliver_held<Checks>(f, h, t.out);
-    if (mended) {
+    if (h.mends) {
         ++mended_;
         ++counters_.handshakes_without_timestamps;
-    } else {
-        handshakes_.release(number);
     }
-    arm(f, timeout_of_flow(f));
+    arm(f, h.announcing ? config_.server_syn.first_retry : timeout_of_flow(f));
+    auto const window = static_cast<std::uint16_t>(syn_ack.window > h.announced ? syn_ack.window - h.announced : 0);
+    if (!keeps_slot) handshakes_.release(number);  // its content stays until another claims it
     return send_onward(t, f, direction::from_server,
                          {.seq = h.cookie_isn + 1,
                           .ack = h.client_isn + 1,
                           .flags = tcp_flag::ack,
-                          .window = window_rescale{0, static_cast<std::uint8_t>(f.promised_scale)}.apply(syn_ack.window)},
+                          .window = window_rescale{0, static_cast<std::uint8_t>(f.promised_scale)}.apply(window)},
                          {.has_timestamps = h.options.has_timestamps,
                           .timestamp_value = h.cookie_timestamp,
                           .timestamp_echo = h.client_timestamp});
@@ -180,6 +186,7 @@ void engine<Policies>::learn(tcp_packet const& t, flow<Address> const& f, backen
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 void engine<Policies>::acknowledge_server(outbox_frame& to, tcp_packet const& t, flow<Address>& f, handshake const& h) noexcept {
+    if (h.announced != 0) return announce_to_server<Checks>(to, t, f, handshakes_[f.shift.timestamp]);
     tcp_segment ack;
     ack.seq = h.client_isn + 1;
     ack.ack = seq_num{t.p.view.tcp().sequence} + 1;
@@ -217,7 +224,7 @@ void engine<Policies>::deliver_held(flow<Address>& f, handshake& h, outbox& out)
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 bool engine<Policies>::translate_held(tcp_packet& t, flow<Address>& f) noexcept {
-    if (f.phase() == flow_phase::mended && t.options.has_timestamps) {
+    if (f.phase() == flow_phase::mended && handshakes_[f.shift.timestamp].mends && t.options.has_timestamps) {
         header_changes changes;
         blank_timestamps(t.p.view, t.options, changes);
         incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
@@ -255,25 +262,31 @@ typename engine<Policies>::decision engine<Policies>::ask_without_timestamps(tcp
 }
 
 /// A flow whose client uses timestamps and whose server does not: they end here, and begin here. TSval stands still, which RFC 7323
-/// section 5 allows; TSecr is the client's newest.
+/// section 5 allows; TSecr is the client's newest. Or one whose client is being announced: see impl/announcement.hpp.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::tcp_of_mended_flow(tcp_packet& t, flow_key<Address> const& key,
                                                                                        flow_handle found) noexcept {
-    handshake& h = handshakes_[store<Address>().table.record(found).shift.timestamp];
+    flow<Address>& f = store<Address>().table.record(found);
+    handshake& h = handshakes_[f.shift.timestamp];
     bool const from_client = static_cast<direction>(found.direction()) == direction::from_client;
     bool const bare = (t.p.view.tcp().flags & (tcp_flag::syn | tcp_flag::rst)) != 0;  // of a new connection, or needs none
-    if (t.options.has_timestamps && !bare) {
-        bool const newer = static_cast<std::int32_t>(t.options.timestamp_value - h.client_timestamp) > 0;
-        if (from_client && newer) h.client_timestamp = t.options.timestamp_value;
+    bool const newer = static_cast<std::int32_t>(t.options.timestamp_value - h.client_timestamp) > 0;
+    if (t.options.has_timestamps && !bare && from_client && newer) h.client_timestamp = t.options.timestamp_value;
+    if (t.options.has_timestamps && !bare && h.mends) {
         header_changes changes;
         blank_timestamps(t.p.view, t.options, changes);
         incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
     }
-    std::uint32_t const value = h.cookie_timestamp, echo = h.client_timestamp;  // the flow may be over behind the next line
+    // The flow may be over behind the next line but one, unless the server has sent something that is no SYN.
+    bool const mends = h.mends, announcing = h.announcing;
+    std::uint32_t const value = h.cookie_timestamp, echo = h.client_timestamp;
+    if (announcing && from_client) aim_reset(t, f, h);
     decision const d = tcp_of_open_flow<Checks>(t, key, found);
+    if (d.outcome != verdict::forward || from_client) return d;
+    if (announcing && (t.p.view.tcp().flags & tcp_flag::syn) == 0) follow_announcement<Checks>(t, f, h);
     bool const whole = !t.p.view.layout().is_fragment();  // a longer first fragment would overlap the next
-    if (d.outcome == verdict::forward && !from_client && !bare && whole) insert_timestamps(t.f, t.p.view, value, echo);
+    if (mends && !bare && whole) insert_timestamps(t.f, t.p.view, value, echo);
     return d;
 }
 

@@ -108,6 +108,8 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_flow(tcp_packet& t,
     if (f.arrival(from) != t.f.arrival) return drop(drop_reason::wrong_side);
     if (f.has_handshake()) [[unlikely]]
         return f.is_spliced() ? tcp_of_mended_flow<Checks>(t, key, found) : while_connecting<Checks, Address>(t, found);
+    bool const opens = is_half_open(f.tcp.state) || (t.p.view.tcp().flags & tcp_flag::syn) != 0;
+    if (any_announced_ && opens) return tcp_of_unannounced_flow<Checks>(t, key, found);
     return tcp_of_open_flow<Checks>(t, key, found);
 }
 
@@ -249,7 +251,7 @@ HALFPROXY_ALWAYS_INLINE tcp_segment engine<Policies>::segment_of(tcp_packet cons
     if (!f.is_spliced() || from == direction::from_server) return s;
     s.ack = s.ack - f.shift.sequence;
     s.sack_right = s.sack_right - f.shift.sequence;
-    if constexpr (Checks::uses_timestamps) s.timestamp_echo -= f.shift.timestamp;
+    if constexpr (Checks::uses_timestamps) s.timestamp_echo -= shift_of(f).timestamp;
     if (!s.has(tcp_flag::syn)) s.window = f.rescale(from).apply(s.window);
     return s;
 }
@@ -280,11 +282,11 @@ void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction 
         window_rescale told = f.rescale(from);
         if (told.from < told.to) [[unlikely]]
             told.up = detail::rounding_takes_back(t.p.view.tcp(), told, granted);
-        shift_numbers(t.p.view, t.options, f.shift, shift_toward::client, told, changes);
+        shift_numbers(t.p.view, t.options, shift_of(f), shift_toward::client, told, changes);
     } else if (spliced) {
         if (t.options.sack_count != 0 && (f.tcp.marks[1] & tcp_mark::sack_permitted) == 0) [[unlikely]]
             blank_sack(t.p.view, t.options, changes);  // promised to the client, and the server knows nothing of it
-        shift_numbers(t.p.view, t.options, f.shift, shift_toward::server, f.rescale(from), changes);
+        shift_numbers(t.p.view, t.options, shift_of(f), shift_toward::server, f.rescale(from), changes);
     }
     if (f.rewrites != 0) {
         replace_addresses(t.p, f, from, changes);
@@ -359,6 +361,7 @@ template <tcp_checks Checks, class Address>
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const [f, refusal] = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(refusal);
+    if (!f->is_hairpin() && f->tuple[0] == key.tuple) make_room_for_announcement(t, key.tuple);
     tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));

@@ -4,6 +4,7 @@
 
 #include <halfproxy/translate/option_edit.hpp>
 
+#include <array>
 #include <cstring>
 
 namespace halfproxy {
@@ -38,10 +39,10 @@ inline void lengthen(packet_view const& packet, std::uint32_t by, header_changes
     if (l.ip_version == 4) changes.network.change16(before, field);
 }
 
-[[nodiscard]] inline bool has_room_for_timestamps(frame const& f, packet_layout const& l, std::size_t tcp_header_bytes) noexcept {
-    bool const in_frame = f.length + timestamp_option_bytes <= f.capacity && f.length == f.wire_length;
-    bool const in_ip = l.datagram_end - l.network_offset + timestamp_option_bytes <= 0xffff;
-    return in_frame && in_ip && !l.is_fragment() && tcp_header_bytes + timestamp_option_bytes <= 60;
+[[nodiscard]] inline bool has_room_for_option(frame const& f, packet_layout const& l, std::size_t tcp_header_bytes, std::size_t bytes) noexcept {
+    bool const in_frame = f.length + bytes <= f.capacity && f.length == f.wire_length;
+    bool const in_ip = l.datagram_end - l.network_offset + bytes <= 0xffff;
+    return in_frame && in_ip && !l.is_fragment() && tcp_header_bytes + bytes <= 60;
 }
 
 }  // namespace detail
@@ -63,29 +64,35 @@ inline void lower_mss(packet_view const& packet, tcp_options& options, std::uint
     options.mss = ceiling;
 }
 
-inline bool insert_timestamps(frame& f, packet_view const& packet, std::uint32_t value, std::uint32_t echo) noexcept {
+inline bool insert_option(frame& f, packet_view const& packet, byte_view option) noexcept {
     packet_layout const& l = packet.layout();
     tcp_header& tcp = packet.tcp();
+    auto const bytes = static_cast<std::uint32_t>(option.size());
     std::size_t const header_bytes = std::size_t{tcp.offset_and_high_flags} / 16 * 4;
-    if (!detail::has_room_for_timestamps(f, l, header_bytes)) return false;
+    if (!detail::has_room_for_option(f, l, header_bytes, bytes)) return false;
     header_changes changes;
-    detail::lengthen(packet, timestamp_option_bytes, changes);
-    auto const longer = static_cast<std::uint8_t>(tcp.offset_and_high_flags + (timestamp_option_bytes / 4 << 4));
+    detail::lengthen(packet, bytes, changes);
+    auto const longer = static_cast<std::uint8_t>(tcp.offset_and_high_flags + (bytes / 4 << 4));
     changes.transport.change16(static_cast<std::uint16_t>(tcp.offset_and_high_flags << 8), static_cast<std::uint16_t>(longer << 8));
     tcp.offset_and_high_flags = longer;
-    constexpr std::uint32_t kind_and_length = 0x0101'080a;
-    changes.transport.change32(0, kind_and_length).change32(0, value).change32(0, echo);
+    for (std::size_t i = 0; i < bytes; i += 4) changes.transport.change32(0, header_at<big32>(option.data() + i));
     incremental_checksum::commit(packet, changes, f.offload.checksum);
 
     std::uint8_t* const at = detail::option_bytes(packet);
-    std::memmove(at + timestamp_option_bytes, at, f.length - static_cast<std::size_t>(at - f.data));
-    header_at<big32>(at) = kind_and_length;
-    header_at<big32>(at + 4) = value;
-    header_at<big32>(at + 8) = echo;
-    f.length += timestamp_option_bytes;
-    f.wire_length += timestamp_option_bytes;
-    if (f.offload.segment_size != 0) f.offload.header_length = static_cast<std::uint16_t>(f.offload.header_length + timestamp_option_bytes);
+    std::memmove(at + bytes, at, f.length - static_cast<std::size_t>(at - f.data));
+    std::memcpy(at, option.data(), bytes);
+    f.length += bytes;
+    f.wire_length += bytes;
+    if (f.offload.segment_size != 0) f.offload.header_length = static_cast<std::uint16_t>(f.offload.header_length + bytes);
     return true;
+}
+
+inline bool insert_timestamps(frame& f, packet_view const& packet, std::uint32_t value, std::uint32_t echo) noexcept {
+    std::array<std::uint8_t, timestamp_option_bytes> option;
+    header_at<big32>(option.data()) = 0x0101'080a;
+    header_at<big32>(option.data() + 4) = value;
+    header_at<big32>(option.data() + 8) = echo;
+    return insert_option(f, packet, option);
 }
 
 }  // namespace halfproxy

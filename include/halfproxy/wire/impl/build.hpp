@@ -195,4 +195,26 @@ inline std::size_t build_in_place(link_type link, packet_view const& received, s
                                                  : detail::build_over<ipv6_header>(ip, direction, fields, options));
 }
 
+/// Lengths and checksums are those of the packet without, and what the payload adds to them.
+inline std::size_t build_tcp(byte_span out, packet_origin const& origin, tcp_fields const& fields, built_options const& options,
+                             byte_view payload) noexcept {
+    std::size_t const bytes = build_tcp(out, origin, fields, options);
+    if (bytes == 0 || bytes + payload.size() > out.size()) return 0;
+    std::copy(payload.begin(), payload.end(), out.begin() + static_cast<std::ptrdiff_t>(bytes));
+    auto const more = static_cast<std::uint16_t>(payload.size());
+    std::uint8_t* const ip = out.data() + origin.link_bytes;
+    bool const v4 = origin.ip_version == 4;
+    big16& length = v4 ? header_at<ipv4_header>(ip).total_length : header_at<ipv6_header>(ip).payload_length;
+    auto const longer = static_cast<std::uint16_t>(length + more);
+    if (v4) {
+        big16& checksum = header_at<ipv4_header>(ip).checksum;
+        checksum = checksum_delta{}.change16(length, longer).applied_to(checksum);
+    }
+    length = longer;
+    auto& tcp = header_at<tcp_header>(ip + (v4 ? sizeof(ipv4_header) : sizeof(ipv6_header)));
+    checksum_sum sum;
+    tcp.checksum = sum.add16(static_cast<std::uint16_t>(~tcp.checksum)).add16(more).add(payload).checksum();
+    return bytes + payload.size();
+}
+
 }  // namespace halfproxy
