@@ -2,6 +2,7 @@
 // `halfproxy inline`: a bridge or a router between two interfaces, with the engine in it.
 #include "commands.hpp"
 #include "engines.hpp"
+#include "reload.hpp"
 #include "report.hpp"
 #include "system.hpp"
 #include "tool_config.hpp"
@@ -24,8 +25,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 namespace halfproxy::tool {
 namespace {
@@ -108,6 +112,25 @@ class wall_clock_follower {
     std::chrono::nanoseconds told_;
 };
 
+/// SIGHUP: the file is read again. What is wrong with it is said, and then all stays as it was.
+class hangup_listener {
+  public:
+    hangup_listener(boost::asio::io_context& context, std::function<void()> reload) : signals_(context, SIGHUP), reload_(std::move(reload)) {}
+
+    void start() {
+        signals_.async_wait([this](boost::system::error_code const& error, int) {
+            if (error) return;
+            reload_();
+            start();
+        });
+    }
+    void stop() { signals_.cancel(); }
+
+  private:
+    boost::asio::signal_set signals_;
+    std::function<void()> reload_;
+};
+
 port open_port(std::string const& interface, io_settings const& io) {
     try {
         return port({.interface = interface,
@@ -134,11 +157,13 @@ struct ports {
 
 /// Until a signal comes or the time is over; a second signal cuts the drain short. `packets` is the engine itself, or what stands around it.
 template <packet_engine Packets, class Engine>
-void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config const& config, std::optional<std::chrono::duration<double>> duration) {
+void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config const& config, std::optional<std::chrono::duration<double>> duration,
+                    std::function<void()> reload) {
     boost::asio::io_context context{1};
     worker<port, Packets> work(context, p.outside, p.inside, packets,
                                {.spin = std::chrono::microseconds{config.io.spin_us}, .drain = std::chrono::milliseconds{config.io.drain_ms}});
     wall_clock_follower<Engine> clock(context, engine, config.engine.common_clock);
+    hangup_listener hangups(context, std::move(reload));
     boost::asio::signal_set signals(context, SIGINT, SIGTERM);
     boost::asio::steady_timer timer(context);
     signals.async_wait([&](boost::system::error_code const& error, int) {
@@ -155,8 +180,10 @@ void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config cons
         });
     }
     clock.start();
+    hangups.start();
     work.start([&] {
         signals.cancel();
+        hangups.stop();
         timer.cancel();
         clock.stop();
     });
@@ -164,6 +191,24 @@ void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config cons
     std::fflush(stdout);
     context.run();
     p.counted = {work.packets().counters(side::outside), work.packets().counters(side::inside)};
+}
+
+/// Validated whole, then applied whole, between bursts; or not at all, and the reason is said.
+template <class Engine, class Routed>
+void reload(inline_options const& options, running_config& running, Engine& engine, Routed* routed, reload_counters& counted) {
+    try {
+        if (!options.config) throw usage_error("no --config was given: there is nothing to read again");
+        tool_config const next = effective_config(options);
+        if (std::string const fault = fault_of_change(*options.config, running, next); !fault.empty()) throw usage_error(fault);
+        if (!apply(engine, next)) throw usage_error("there are too many services, with those that have flows left");
+        if (routed != nullptr) routed->router().configure(routing_of(next));
+        running.config = changed(running, next);
+        ++counted.applied;
+        fmt::print(stderr, "{}: read again, and in force\n", options.config->string());
+    } catch (std::exception const& e) {
+        ++counted.refused;
+        fmt::print(stderr, "the configuration stays as it was: {}\n", e.what());
+    }
 }
 
 /// With addresses of its own. Link addresses and MTUs are the interfaces', as they are now.
@@ -192,11 +237,12 @@ std::size_t ring_bytes(io_settings const& io) {
 
 /// Opens the ports, runs, and says what it came to.
 template <class Engine>
-run_report run_between(tool_config& config, std::unique_ptr<Engine> engine, std::optional<std::chrono::duration<double>> duration) {
+run_report run_between(inline_options const& options, tool_config& config, std::unique_ptr<Engine> engine) {
     ports p(config.io);
     translating_edge<Engine> edge(config.edge, *engine);
     std::unique_ptr<routed_engine<translating_edge<Engine>>> routed;
     if (config.io.mode == deployment::routed) routed = std::make_unique<routed_engine<translating_edge<Engine>>>(edge, routing_of(config, p));
+    running_config running(config);
     config.engine.secret = {};  // the engine has its copy
     drop_privileges();
     run_report report;
@@ -206,10 +252,11 @@ run_report run_between(tool_config& config, std::unique_ptr<Engine> engine, std:
                config.io.inside, static_cast<double>(report.configured_bytes) / (1 << 20));
 
     auto const begin = std::chrono::steady_clock::now();
+    auto const read_again = [&] { reload(options, running, *engine, routed.get(), report.reloads); };
     if (routed)
-        run_to_the_end(p, *routed, *engine, config, duration);
+        run_to_the_end(p, *routed, *engine, config, options.duration, read_again);
     else
-        run_to_the_end(p, edge, *engine, config, duration);
+        run_to_the_end(p, edge, *engine, config, options.duration, read_again);
     report.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     report.take(*engine);
     report.take_edge(edge);
@@ -230,7 +277,7 @@ int run_inline(inline_options const& options) {
     config.engine.common_clock = wall_clock_offset();
     report_file file(options.report);
     run_report const report =
-        with_engine(config, [&](auto engine) { return run_between(config, std::move(engine), options.duration); });
+        with_engine(config, [&](auto engine) { return run_between(options, config, std::move(engine)); });
     fmt::print(stderr, "{}", summary_text(report));
     file.write(report);
     return exit_code::success;

@@ -207,6 +207,7 @@ std::string json_text(run_report const& r) {
                {"rss_bytes", r.rss_bytes}}},
              {"io", {{"outside", port_json(r.outside)}, {"inside", port_json(r.inside)}}},
              {"edge", edge_json(r)},
+             {"reloads", {{"applied", r.reloads.applied}, {"refused", r.reloads.refused}}},
              {"counters", counters_json(c)}};
     if (r.capture) out["capture"] = capture_json(*r.capture);
     if (r.nat) out["nat"] = nat_json(*r.nat);

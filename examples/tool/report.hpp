@@ -74,6 +74,12 @@ struct routing_report {
     neighbour_counters neighbours{};
 };
 
+/// How often the configuration was read again.
+struct reload_counters {
+    std::uint64_t applied = 0;
+    std::uint64_t refused = 0;  ///< something was wrong with it: nothing changed
+};
+
 struct run_report {
     double uptime_s = 0;  ///< of a replay: the time its capture spans
     engine_counters counters{};
@@ -89,6 +95,7 @@ struct run_report {
     std::size_t rss_bytes = 0;
     port_report outside{};
     port_report inside{};
+    reload_counters reloads{};
     std::optional<capture_report> capture{};
     std::optional<nat_report> nat{};
     std::vector<service_report> services{};

@@ -328,3 +328,35 @@ TEST_CASE("the marks for a rate grow with it, and the off marks lie below the on
         CHECK(m.syn_rate_max == no_mark);
     }
 }
+
+TEST_CASE("other marks while active: what is over the new ones stays active, without any the challenge ends in its time") {
+    watched w(automatic());
+    w.half_open(100, {1});
+    REQUIRE(w.state() == guard_state::active);
+    guard_config other = w.g.config();
+    other.marks = {};
+    other.min_active = 1'000;
+    other.allow = {{ip_address::v4(0x0a000000), 8}};
+    w.g.configure(other);
+    CHECK(w.g.challenges({}));
+    CHECK(w.g.allows(ip_address::v4(0x0a000001)));
+    w.at({1'000});
+    CHECK(w.state() == guard_state::active);
+    w.at({1'001});
+    CHECK(w.state() == guard_state::grace);
+    other.marks.half_open_on = 50;
+    other.marks.half_open_off = 40;
+    w.g.configure(other);
+    w.at({1'002});
+    CHECK(w.state() == guard_state::active);
+}
+
+TEST_CASE("a list of allowed clients that comes while every SYN is challenged is asked from then on") {
+    watched w({.mode = guard_mode::always});
+    CHECK(w.g.challenges_every(side::outside));
+    guard_config other = w.g.config();
+    other.allow = {{ip_address::v4(0x0a000000), 8}};
+    w.g.configure(other);
+    CHECK_FALSE(w.g.challenges_every(side::outside));
+    CHECK(w.g.challenges({}));
+}

@@ -384,6 +384,28 @@ TEST_CASE("every address of ours is announced twice at start, two seconds apart,
     CHECK(w.counters().announcements_sent == 88);
 }
 
+TEST_CASE("other addresses and routes while running: what is answered for changes at once, is announced, and neighbours stay known") {
+    router_config c = two_networks();
+    c.answer_for(std::vector{ip_address::v4(0xc0000250)});
+    plain_world w(c);
+    w.settle();
+    router_config next = two_networks();
+    next.answer_for(std::vector{ip_address::v4(0xc0000251)});
+    next.unreachable = unreachable_policy::drop;
+    std::uint64_t const announced = w.counters().announcements_sent;
+    w.routed.router().configure(next);
+    CHECK(sent(w, side::outside, question(0xc0000250)) == dropped_for(drop_reason::not_addressed_here));
+    CHECK(sent(w, side::outside, question(0xc0000251)).outcome == verdict::reply);
+    w.pass(0ms);
+    CHECK(w.counters().announcements_sent == announced + next.addresses.size() + 1);
+    ip4 far = to_client4();
+    far.destination = 0x08080808;
+    next.routes.clear();
+    w.routed.router().configure(next);
+    CHECK(sent(w, side::inside, from_server(tcp_packet(far, {}))) == dropped_for(drop_reason::no_route));
+    CHECK(w.counters().unreachable_sent == 0);
+}
+
 TEST_CASE("another host with an address of ours is told whose it is, once in ten seconds, and enters nothing (RFC 5227 section 2.4)") {
     plain_world w(two_networks());
     w.settle();

@@ -126,6 +126,22 @@ TEST_CASE("twice NAT: source and destination of a flow from inside both change")
     CHECK(destination_of(back) == w.inside(5, 4000));
 }
 
+TEST_CASE("two endpoints that lead to one server give a client that speaks to both from one port two external ones, so that the server can tell them apart") {
+    for (world_of const w : both_families()) {
+        nat_config nat = napt(w);
+        nat.snat[0].origin = flow_origin::outside;
+        nat.snat[0].from = {};
+        nat.dnat = {forwarding(w, {80, 80}, {8080, 8080}), forwarding(w, {81, 81}, {8080, 8080})};
+        nat_lab l(w, nat);
+        decoded const first = l.passes(l.udp(side::outside, w.outside(9, 4000), w.pool(3, 80)));
+        decoded const second = l.passes(l.udp(side::outside, w.outside(9, 4000), w.pool(3, 81)));
+        CHECK(destination_of(first) == destination_of(second));
+        CHECK(source_of(first) != source_of(second));
+        CHECK(source_of(l.passes(l.udp(side::inside, destination_of(first), source_of(first)))) == w.pool(3, 80));
+        CHECK(source_of(l.passes(l.udp(side::inside, destination_of(second), source_of(second)))) == w.pool(3, 81));
+    }
+}
+
 // --- Hairpins --------------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a hairpin through mappings: each host sees the other's external endpoint, and packets leave where they came from (RFC 4787 REQ-9)") {

@@ -122,3 +122,18 @@ TEST_CASE("whatever comes and goes, both ways of finding agree with what is ther
         REQUIRE(t.size() == there.size());
     }
 }
+
+TEST_CASE("a mapping given to another rule is found as that one's, from outside as before, and every mapping is visited once") {
+    table t(8, {}, 1);
+    auto const first = *t.insert(mapping_of(1), nobody), second = *t.insert(mapping_of(2), nobody);
+    t.give_to(second, 9, 3);
+    CHECK_FALSE(t.find(mapping_of(2).key));
+    binding_key<std::uint32_t> key = mapping_of(2).key;
+    key.rule = 9;
+    CHECK(t.find(key) == second);
+    CHECK(t.find(towards(10'002, 5, 5)) == second);
+    CHECK(t[second].place == 3);
+    std::map<std::uint32_t, std::uint16_t> seen;
+    t.for_each([&](std::uint32_t number, binding const& b) { CHECK(seen.emplace(number, b.key.rule).second); });
+    CHECK(seen == std::map<std::uint32_t, std::uint16_t>{{first, std::uint16_t{0}}, {second, std::uint16_t{9}}});
+}

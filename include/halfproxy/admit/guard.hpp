@@ -181,6 +181,9 @@ class guard {
   public:
     explicit guard(guard_config const& config);
 
+    /// From now on these marks, times and allowed clients. Mode, sides, method, smoothing, and which scopes there are, stay: they must be the same. Scopes keep their states.
+    void configure(guard_config const& config);
+
     /// Time passes. At least once per millisecond with packets, or never: an idle guard changes state when it is next asked.
     template <class Notify>
     void tick(stamp_ms now, Notify&& notify) noexcept;
@@ -235,6 +238,7 @@ class guard {
     };
 
     [[nodiscard]] static std::uint32_t buckets(guard_config const& config) noexcept;
+    void look_at_marks() noexcept;
     [[nodiscard]] static std::size_t side_index(side s) noexcept { return 1 + static_cast<std::size_t>(s); }
     [[nodiscard]] service* service_of(guard_syn const& syn) noexcept {
         return services_.empty() ? nullptr : &services_[number_of(syn)];

@@ -54,6 +54,9 @@ class source_limits {
         for (bucket* const b : places_of(source)) b->half_open += static_cast<std::uint32_t>(by);
     }
 
+    /// From now on these limits, if there were any before; the number of buckets stays.
+    void configure(source_limits_config const& config) noexcept { config_ = config; }
+
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return buckets_.size() * sizeof(bucket); }
     [[nodiscard]] static std::size_t memory_bytes(source_limits_config const& c) noexcept {
         return c.any() ? rows * std::bit_ceil(std::max(c.buckets, 1u)) * sizeof(bucket) : 0;

@@ -60,6 +60,12 @@ class address_plan {
     void closed(flow<Address> const& f, std::uint32_t number, stamp_ms now) noexcept;
     void advance(stamp_ms now, std::uint32_t budget) noexcept;
     [[nodiscard]] std::optional<stamp_ms> next_deadline(stamp_ms now) const noexcept;
+
+    /// From now on these rules, without fault, beside those before as well (fault_of_change()). Flows and mappings stay as they are. A pool whose ports are given out as before
+    /// goes on, quarantine and all; from others the mappings that are there keep their ports. Seed, shards and numbers of mappings stay, but for a family that had none.
+    /// Allocates; when that throws nothing has changed. Work: linear in the mappings.
+    void configure(nat_config const& next);
+
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
     /// Of such a plan, computed.
     [[nodiscard]] static std::size_t memory_bytes(nat_config const& nat, limits_config const& limits) noexcept;
@@ -83,7 +89,8 @@ class address_plan {
 
     template <class Address>
     struct numbered_pool {
-        std::uint32_t rule;
+        std::uint32_t rule;  ///< index in nat_config::snat
+        std::uint16_t id;    ///< binding_key::rule of its mappings, wherever its rule moves
         snat_pool<Address> pool;
     };
     template <class Address>
@@ -101,6 +108,14 @@ class address_plan {
     [[nodiscard]] static std::size_t family_bytes(nat_config const& nat, limits_config const& limits) noexcept;
     template <class Address>
     [[nodiscard]] static family_state<Address> make_family(nat_config const& nat, limits_config const& limits);
+    template <class Address>
+    [[nodiscard]] std::uint16_t unused_id(std::vector<numbered_pool<Address>> const& besides) const;
+    template <class Address>
+    [[nodiscard]] family_state<Address> following(nat_config const& next) const;
+    template <class Address>
+    void take_over(family_state<Address>&& next, binding_lingers const& linger) noexcept;
+    template <class Address>
+    [[nodiscard]] numbered_pool<Address> const* pool_of(std::uint16_t id) const noexcept;
     template <class Address>
     [[nodiscard]] family_state<Address>& family() noexcept;
     template <class Address>
@@ -129,6 +144,7 @@ class address_plan {
     [[nodiscard]] auto noting(std::uint32_t rule, std::uint8_t protocol, stamp_ms now) noexcept;
 
     nat_config config_;
+    limits_config limits_;
     family_state<std::uint32_t> v4_;
     family_state<ipv6_bytes> v6_;
     nat_counters counters_{};

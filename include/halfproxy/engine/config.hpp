@@ -142,4 +142,10 @@ struct engine_config {
     memory_source memory{};      ///< where the flow tables live; memory_source::of<huge_page_memory>() makes large ones faster
 };
 
+/// `running`, with everything of `next` that can change while flows go on. What stays: what memory was allocated for (limits, slots, the guard's scopes), what the
+/// numbers that clients and servers were given depend on (promises, servers' profiles, the secret), and when and how the guard challenges.
+[[nodiscard]] engine_config changed(engine_config const& running, engine_config const& next);
+
 }  // namespace halfproxy
+
+#include <halfproxy/engine/impl/config.hpp>

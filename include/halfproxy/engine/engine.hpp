@@ -120,6 +120,12 @@ class engine {
         return cookies_.set_common_clock(common_clock, std::max(now, now_));
     }
 
+    /// From now on these settings, but for what cannot change (changed(), engine/config.hpp). Flows go on, under the new ones; timers that
+    /// run already run out as they were. Between bursts; allocates.
+    void configure(engine_config const& next);
+    /// In force; the secret is not told.
+    [[nodiscard]] engine_config const& config() const noexcept { return config_; }
+
     [[nodiscard]] engine_counters const& counters() const noexcept { return counters_; }
     [[nodiscard]] guard const& guard_status() const noexcept { return guard_; }
     [[nodiscard]] std::uint32_t flows_now() const noexcept { return v4_.table.size() + v6_.table.size(); }
@@ -225,6 +231,7 @@ class engine {
     };
 
     // --- impl/engine.hpp: the path ----------------------------------------------------------------------------------
+    void use_rules();
     void begin(time_point now) noexcept;
     void process_piece(std::span<frame> burst, outbox& out) noexcept;
     void read(std::span<frame> burst) noexcept;

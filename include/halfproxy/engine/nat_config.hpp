@@ -97,6 +97,9 @@ struct nat_fault {
 [[nodiscard]] std::optional<nat_fault> fault_of_dnat(nat_config const& nat, std::size_t rule);
 [[nodiscard]] std::optional<nat_fault> fault_of_snat(nat_config const& nat, std::size_t rule);
 
+/// What stands in the way of `next`, which has no fault of its own, while mappings of `running` exist.
+[[nodiscard]] std::optional<nat_fault> fault_of_change(nat_config const& running, nat_config const& next);
+
 /// The first external address range that does not lie in any of the prefixes that are ours: where this machine answers for its addresses, nobody would bring
 /// packets to it.
 [[nodiscard]] std::optional<ip_prefix> outside_of(nat_config const& nat, std::vector<ip_prefix> const& ours);

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <halfproxy/balance/backend.hpp>
+#include <halfproxy/balance/hash.hpp>
 #include <halfproxy/core/frame.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/core/verdict.hpp>
 #include <halfproxy/engine/flow.hpp>
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +18,16 @@
 #include <type_traits>
 
 namespace halfproxy {
+
+/// Two virtual endpoints may lead to one server. A client that speaks to both from one endpoint has two connections, which that server can tell apart only if
+/// each comes from an endpoint of its own: this tells them apart. Never 0.
+[[nodiscard]] inline std::uint16_t endpoint_name(std::uint32_t address, std::uint16_t port) noexcept {
+    return static_cast<std::uint16_t>(mix64(std::uint64_t{address} << 16 | port) >> 48 | 1);
+}
+[[nodiscard]] inline std::uint16_t endpoint_name(ipv6_bytes const& address, std::uint16_t port) noexcept {
+    auto const words = std::bit_cast<std::array<std::uint64_t, 2>>(address);
+    return static_cast<std::uint16_t>(mix64(words[0] ^ mix64(words[1] + port)) >> 48 | 1);
+}
 
 /// A packet that would open a flow. For TCP a SYN, or an ACK with a valid cookie: then `proven` is set.
 template <class Address>
@@ -25,6 +37,7 @@ struct flow_request {
     std::uint8_t protocol;
     side arrival;
     bool proven;  ///< the source has shown that it receives what is sent to it
+    std::uint16_t by_name = 0;  ///< between policies: endpoint_name() of what the client asked for, when one has put another destination into the tuple
 };
 
 enum class admission : std::uint8_t {

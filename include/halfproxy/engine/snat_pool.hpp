@@ -45,6 +45,11 @@ class snat_pool {
     template <class Sink>
     void give_back(nat_binding<Address> const& binding, stamp_ms now, Sink&& sink) noexcept;
 
+    /// Another rule, that gives out the same ports (detail::same_ports()).
+    void use(snat_rule const& rule) { rule_ = rule; }
+    /// A mapping made by another pool, whose endpoint is one of this pool's and free: it is taken. The number of its address in this pool.
+    [[nodiscard]] std::optional<std::uint16_t> adopt(nat_binding<Address> const& binding) noexcept;
+
     /// Calls visit(pool, IP protocol; 0: those without ports) for each of its port pools.
     template <class Visit>
     void for_each_pool(Visit&& visit);

@@ -106,6 +106,10 @@ class router {
   public:
     explicit router(router_config const& config);
 
+    /// From now on these addresses, routes and answered addresses, and this policy; the rest of the configuration stays. Neighbours stay known; all addresses are announced anew.
+    /// Between bursts; allocates, and when that throws nothing has changed.
+    void configure(router_config const& next);
+
     /// Before each burst and each advance: the time, and that what was put into an outbox has been sent.
     void begin(time_point now) noexcept;
 

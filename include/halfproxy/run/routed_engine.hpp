@@ -74,6 +74,7 @@ class routed_engine {
     [[nodiscard]] Engine& engine() noexcept { return engine_; }
     [[nodiscard]] Engine const& engine() const noexcept { return engine_; }
     [[nodiscard]] halfproxy::router const& router() const noexcept { return router_; }
+    [[nodiscard]] halfproxy::router& router() noexcept { return router_; }
 
   private:
     /// The pump sends `forward` through the other port and `reply` through the port of arrival, so the outcome says which port it is.

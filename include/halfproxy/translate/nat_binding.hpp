@@ -39,7 +39,7 @@ struct binding_key {
     std::uint16_t rule = 0;  ///< whose mapping: each rule's are its own
     std::uint8_t protocol = 0;
     std::uint8_t by_remote = 0;  ///< 1: for `remote` only
-    std::uint16_t reserved = 0;  ///< keeps the key free of padding, so that its bytes can be hashed
+    std::uint16_t by_name = 0;   ///< of the destination as the client calls it, where that is not where it leads; 0: it is
 
     friend constexpr bool operator==(binding_key const&, binding_key const&) noexcept = default;
 };
@@ -104,6 +104,14 @@ class binding_table {
 
     /// When the next one ends.
     [[nodiscard]] std::optional<stamp_ms> next_deadline(stamp_ms now) const noexcept;
+
+    /// Those that begin to linger from now on linger so long.
+    void use(binding_lingers const& lingers) noexcept { lingers_ = lingers; }
+    /// It is another rule's from now on, whose pool numbers its address so.
+    void give_to(std::uint32_t number, std::uint16_t rule, std::uint16_t place) noexcept;
+    /// Calls visit(number, nat_binding const&) for every mapping. Work: linear in the capacity.
+    template <class Visit>
+    void for_each(Visit&& visit) const;
 
     [[nodiscard]] nat_binding<Address> const& operator[](std::uint32_t number) const noexcept { return entries_[number].binding; }
     [[nodiscard]] std::uint32_t size() const noexcept { return size_; }

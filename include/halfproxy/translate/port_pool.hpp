@@ -33,6 +33,8 @@ struct port_pool_config {
     std::uint8_t high_percent = 90;       ///< of all that can be taken: at or above it the pool is under pressure,
     std::uint8_t low_percent = 80;        ///< at or below this no more
     std::uint64_t seed = 0;               ///< random in production
+
+    friend bool operator==(port_pool_config const&, port_pool_config const&) noexcept = default;
 };
 
 struct port_pool_counters {
@@ -92,6 +94,9 @@ class port_pool {
 
     /// Whether allocate() would give one, without giving it.
     [[nodiscard]] port_refusal refusal_of(request const& r, stamp_ms now) noexcept;
+
+    /// Takes this port, if it is the pool's and free: for what another pool had given. Counts as given.
+    [[nodiscard]] bool take(std::uint32_t address, std::uint16_t port, destination const& to) noexcept;
 
     /// A port that was given comes back.
     template <class Sink = ignore_port_events>

@@ -34,7 +34,7 @@ inline std::uint32_t guard_machine::half_open_equivalent(guard_config const& c, 
 }
 
 inline bool guard_machine::update(guard_marks const& marks, guard_config const& c, stamp_ms now) noexcept {
-    if (!marks.any()) return false;
+    if (!marks.any() && state_ == guard_state::ready) return false;  // it may have had marks when it became active
     auto const rate_reaches = [&](std::uint32_t mark) { return marks.syn_rate_on != no_mark && syns_per_second(c, now) >= mark; };
     if (state_ != guard_state::active) {
         if (half_open_ >= marks.half_open_on || rate_reaches(marks.syn_rate_on)) return enter(guard_state::active, now);
@@ -66,13 +66,22 @@ inline guard::guard(guard_config const& config)
     for (side const s : {side::outside, side::inside})
         guards_[static_cast<std::size_t>(s)] = config.mode != guard_mode::off && config.guards(s);
     services_.resize(buckets(config));
-    capped_ = config.marks.capped() || config.side_marks[0].capped() || config.side_marks[1].capped() ||
-              (!services_.empty() && config.service_marks.capped());
-    for (std::size_t s = 0; s < 2; ++s) by_side_[s] = config.side_marks[s].any() || config.side_marks[s].capped();
+    look_at_marks();
     if (config.mode != guard_mode::always) return;
-    every_syn_ = !capped_ && config.allow.empty() && config.exempt_time() == 0;
     scopes_[0].begin_active();
     active_ = in_force_ = 1;
+}
+
+inline void guard::look_at_marks() noexcept {
+    guard_config const& c = config_;
+    capped_ = c.marks.capped() || c.side_marks[0].capped() || c.side_marks[1].capped() || (!services_.empty() && c.service_marks.capped());
+    for (std::size_t s = 0; s < 2; ++s) by_side_[s] = c.side_marks[s].any() || c.side_marks[s].capped();
+    every_syn_ = c.mode == guard_mode::always && !capped_ && c.allow.empty() && c.exempt_time() == 0;
+}
+
+inline void guard::configure(guard_config const& config) {
+    config_ = config;
+    look_at_marks();
 }
 
 /// visit(machine, marks) for each of a SYN's scopes.

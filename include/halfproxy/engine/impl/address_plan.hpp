@@ -49,7 +49,8 @@ address_plan::family_state<Address> address_plan::make_family(nat_config const& 
     family_state<Address> state{binding_table<Address>(capacity, nat.linger, nat.seed)};
     for (std::size_t i = 0; i < nat.snat.size(); ++i)
         if (detail::is_of<Address>(nat.snat[i]))
-            state.pools.push_back({static_cast<std::uint32_t>(i), snat_pool<Address>(nat.snat[i], capacity, nat.shard, nat.shards, nat.seed + 16 * i)});
+            state.pools.push_back({static_cast<std::uint32_t>(i), static_cast<std::uint16_t>(i),
+                                   snat_pool<Address>(nat.snat[i], capacity, nat.shard, nat.shards, nat.seed + 16 * i)});
     state.held.resize(state.pools.empty() ? 0 : detail::flows_of<Address>(limits));
     return state;
 }
@@ -68,7 +69,7 @@ inline std::size_t address_plan::memory_bytes(nat_config const& nat, limits_conf
 }
 
 inline address_plan::address_plan(nat_config const& nat, limits_config const& limits)
-    : config_(nat), v4_(make_family<std::uint32_t>(nat, limits)), v6_(make_family<ipv6_bytes>(nat, limits)) {}
+    : config_(nat), limits_(limits), v4_(make_family<std::uint32_t>(nat, limits)), v6_(make_family<ipv6_bytes>(nat, limits)) {}
 
 template <class Address>
 address_plan::family_state<Address>& address_plan::family() noexcept {
@@ -84,6 +85,82 @@ address_plan::family_state<Address> const& address_plan::family() const noexcept
         return v4_;
     else
         return v6_;
+}
+
+// --- Other rules than before ---------------------------------------------------------------------------------------------------
+
+template <class Address>
+address_plan::numbered_pool<Address> const* address_plan::pool_of(std::uint16_t id) const noexcept {
+    auto const& pools = family<Address>().pools;
+    auto const at = std::find_if(pools.begin(), pools.end(), [id](numbered_pool<Address> const& p) { return p.id == id; });
+    return at == pools.end() ? nullptr : &*at;
+}
+
+/// Of no pool, neither before nor among those that come, and of no mapping whose pool is gone.
+template <class Address>
+std::uint16_t address_plan::unused_id(std::vector<numbered_pool<Address>> const& besides) const {
+    std::vector<bool> used(0x1'0000);
+    family_state<Address> const& s = family<Address>();
+    for (auto const* const pools : {&s.pools, &besides})
+        for (numbered_pool<Address> const& p : *pools) used[p.id] = true;
+    s.bindings.for_each([&](std::uint32_t, nat_binding<Address> const& b) { used[b.key.rule] = true; });
+    return static_cast<std::uint16_t>(std::find(used.begin(), used.end(), false) - used.begin());
+}
+
+/// The pools of `next`, copied from those that go on; and tables for the family, if it had none and needs them now.
+template <class Address>
+address_plan::family_state<Address> address_plan::following(nat_config const& next) const {
+    family_state<Address> const& s = family<Address>();
+    std::uint32_t const capacity = s.bindings.capacity() != 0 ? s.bindings.capacity() : capacity_for<Address>(next, limits_);
+    bool const needs_tables = s.bindings.capacity() == 0 && capacity != 0;
+    family_state<Address> out{binding_table<Address>(needs_tables ? capacity : 0, next.linger, config_.seed)};
+    if (needs_tables) out.held.resize(detail::flows_of<Address>(limits_));
+    for (std::size_t i = 0; i < next.snat.size(); ++i) {
+        snat_rule const& rule = next.snat[i];
+        if (!detail::is_of<Address>(rule)) continue;
+        auto const rule_number = static_cast<std::uint32_t>(i);
+        auto const before = std::find_if(s.pools.begin(), s.pools.end(), [&](auto const& p) { return detail::same_ports(p.pool.rule(), rule); });
+        if (before != s.pools.end()) {
+            out.pools.push_back({rule_number, before->id, before->pool});
+            out.pools.back().pool.use(rule);
+            continue;
+        }
+        std::uint16_t const id = unused_id(out.pools);
+        out.pools.push_back({rule_number, id, snat_pool<Address>(rule, capacity, config_.shard, config_.shards, config_.seed + 16u * id)});
+    }
+    return out;
+}
+
+/// Mappings whose ports a new pool has are its own from now on; of others the ports are nobody's any more.
+template <class Address>
+void address_plan::take_over(family_state<Address>&& next, binding_lingers const& linger) noexcept {
+    family_state<Address>& s = family<Address>();
+    if (next.bindings.capacity() != 0) {
+        s.bindings = std::move(next.bindings);
+        s.held = std::move(next.held);
+    }
+    s.bindings.use(linger);
+    std::swap(s.pools, next.pools);
+    for (numbered_pool<Address>& p : s.pools) {
+        auto const is_this = [&](numbered_pool<Address> const& before) { return before.id == p.id; };
+        if (std::any_of(next.pools.begin(), next.pools.end(), is_this)) continue;
+        s.bindings.for_each([&](std::uint32_t number, nat_binding<Address> const& b) {
+            if (auto const place = p.pool.adopt(b)) s.bindings.give_to(number, p.id, *place);
+        });
+    }
+}
+
+inline void address_plan::configure(nat_config const& next) {
+    nat_config config = next;
+    auto v4 = following<std::uint32_t>(next);
+    auto v6 = following<ipv6_bytes>(next);
+    // Nothing can fail from here on.
+    take_over(std::move(v4), next.linger);
+    take_over(std::move(v6), next.linger);
+    config.seed = config_.seed;
+    config.shard = config_.shard;
+    config.shards = config_.shards;
+    config_ = std::move(config);
 }
 
 // --- Answers ----------------------------------------------------------------------------------------------------------------
@@ -170,18 +247,20 @@ void address_plan::by_mapping(flow_request<Address> const& request, address_answ
                                                                request.protocol, 0});
     if (!found) {
         ip_address const to = detail::as_ip_address(t.destination);
-        for (auto const& [number, pool] : s.pools) {
-            bool const opposite = pool.rule().origin == flow_origin::both || !includes(pool.rule().origin, request.arrival);
+        for (numbered_pool<Address> const& p : s.pools) {
+            snat_rule const& rule = p.pool.rule();
+            bool const opposite = rule.origin == flow_origin::both || !includes(rule.origin, request.arrival);
             if (!opposite && !config_.hairpin) continue;
-            for (ip_prefix const& p : pool.rule().pool)
-                if (p.contains(to)) a.reason = drop_reason::nat_no_mapping;
+            for (ip_prefix const& prefix : rule.pool)
+                if (prefix.contains(to)) a.reason = drop_reason::nat_no_mapping;
         }
         return;
     }
     nat_binding<Address> const& b = s.bindings[*found];
     bool const turned = static_cast<std::uint8_t>(request.arrival) == b.inside_side;
     if (turned && !config_.hairpin) return;
-    if (b.key.by_remote == 0 && config_.snat[b.key.rule].filtering != nat_filtering::endpoint_independent) {
+    numbered_pool<Address> const* const owner = b.key.by_remote != 0 ? nullptr : pool_of<Address>(b.key.rule);
+    if (b.key.by_remote == 0 && (owner == nullptr || owner->pool.rule().filtering != nat_filtering::endpoint_independent)) {
         a.reason = drop_reason::nat_filtered;
         return;
     }
@@ -231,13 +310,25 @@ inline auto address_plan::noting(std::uint32_t rule, std::uint8_t protocol, stam
     };
 }
 
+namespace detail {
+
+/// Not of hairpins, whose source is to be the client's one mapping (RFC 4787 REQ-9).
+template <class Address>
+[[nodiscard]] std::uint16_t name_of(flow_request<Address> const& request, address_answer<Address> const& a) noexcept {
+    flow_tuple<Address> const &asked = request.tuple, &leads = a.server_tuple;
+    if (a.hairpin || (leads.destination == asked.destination && leads.destination_port == asked.destination_port)) return request.by_name;
+    return endpoint_name(asked.destination, asked.destination_port);
+}
+
+}  // namespace detail
+
 template <class Address>
 void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now,
                               bool take) noexcept {
     family_state<Address>& s = family<Address>();
     bool const by_remote = p.pool.by_remote(request.protocol);
     binding_key<Address> key{.inside = request.tuple.source, .inside_port = request.tuple.source_port, .zone = request.zone,
-                             .rule = static_cast<std::uint16_t>(p.rule), .protocol = request.protocol};
+                             .rule = p.id, .protocol = request.protocol, .by_name = detail::name_of(request, a)};
     if (by_remote) {
         key.by_remote = 1;
         key.remote = a.server_tuple.destination;
@@ -301,7 +392,7 @@ auto address_plan::ending(stamp_ms now) noexcept {
     return [this, now](nat_binding<Address> const& b) noexcept {
         ++counters_.mappings_ended;
         for (numbered_pool<Address>& p : family<Address>().pools)
-            if (p.rule == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
+            if (p.id == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
     };
 }
 

@@ -12,7 +12,7 @@ namespace halfproxy {
 
 template <engine_policies Policies>
 engine<Policies>::engine(engine_config const& config, Policies policies)
-    : config_(config), checks_(config.tracking.checks()), policies_(std::move(policies)), acl_(config.rules), guard_(config.guard),
+    : config_(config), checks_(config.tracking.checks()), policies_(std::move(policies)), guard_(config.guard),
       cookies_(config.secret, config.guard.key_rotation, config.common_clock), resets_(config.splice.resets_per_second),
       v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
       handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
@@ -23,7 +23,25 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
     config_.promise.mss_v4 = std::min(config_.promise.mss_v4, config_.normalize.mss_ceiling_v4);
     config_.promise.mss_v6 = std::min(config_.promise.mss_v6, config_.normalize.mss_ceiling_v6);
     for (configured_backend const& b : config_.splice.backends) any_announced_ |= b.profile.announce != proxy_protocol::none;
-    for (acl_rule const& rule : acl_.rules()) any_fast_rule_ |= rule.action == rule_action::fast;
+    config_.secret = {};  // cookies_ has it
+    use_rules();
+}
+
+template <engine_policies Policies>
+void engine<Policies>::use_rules() {
+    acl_ = acl(config_.rules);
+    any_fast_rule_ = std::any_of(config_.rules.begin(), config_.rules.end(), [](acl_rule const& rule) { return rule.action == rule_action::fast; });
+}
+
+template <engine_policies Policies>
+void engine<Policies>::configure(engine_config const& next) {
+    bool const other_rate = next.splice.resets_per_second != config_.splice.resets_per_second;
+    config_ = changed(config_, next);
+    checks_ = config_.tracking.checks();
+    guard_.configure(config_.guard);
+    source_limits_.configure(config_.limits.per_source);
+    if (other_rate) resets_ = token_bucket(config_.splice.resets_per_second);
+    use_rules();
 }
 
 template <engine_policies Policies>

@@ -144,6 +144,31 @@ inline std::optional<nat_fault> fault_of_snat(nat_config const& nat, std::size_t
     return detail::fault_of_blocks(nat, rule);
 }
 
+namespace detail {
+
+/// Whether two rules give out the same ports in the same way; whom they give them to is another matter.
+[[nodiscard]] inline bool same_ports(snat_rule const& a, snat_rule const& b) noexcept {
+    bool const same_blocks = a.block_ports == b.block_ports && (a.block_ports == 0 || a.from == b.from);
+    return a.pool == b.pool && a.ports == b.ports && a.share_ports == b.share_ports && same_blocks;
+}
+
+[[nodiscard]] inline bool pools_overlap(snat_rule const& a, snat_rule const& b) noexcept {
+    return std::any_of(a.pool.begin(), a.pool.end(), [&](ip_prefix const& p) {
+        return std::any_of(b.pool.begin(), b.pool.end(), [&](ip_prefix const& q) { return overlap(p, q); });
+    });
+}
+
+}  // namespace detail
+
+/// A port that is taken whole and one that is taken for one destination cannot stand beside each other.
+inline std::optional<nat_fault> fault_of_change(nat_config const& running, nat_config const& next) {
+    for (std::size_t i = 0; i < next.snat.size(); ++i)
+        for (snat_rule const& before : running.snat)
+            if (before.share_ports != next.snat[i].share_ports && detail::pools_overlap(before, next.snat[i]))
+                return nat_fault{"share_ports", "of snat rule " + std::to_string(i + 1) + " cannot change while running: its pool's addresses are in use in the other way"};
+    return std::nullopt;
+}
+
 inline std::optional<ip_prefix> outside_of(nat_config const& nat, std::vector<ip_prefix> const& ours) {
     auto const covered = [&](ip_prefix const& p) {
         return std::any_of(ours.begin(), ours.end(), [&](ip_prefix const& o) { return o.length <= p.length && o.contains(p.address); });

@@ -162,6 +162,17 @@ void snat_pool<Address>::give_back(nat_binding<Address> const& b, stamp_ms now, 
 }
 
 template <class Address>
+std::optional<std::uint16_t> snat_pool<Address>::adopt(nat_binding<Address> const& b) noexcept {
+    auto const at = std::find(addresses_.begin(), addresses_.end(), b.outside);
+    if (at == addresses_.end()) return std::nullopt;
+    auto const place = static_cast<std::uint16_t>(at - addresses_.begin());
+    bool const free = with_pool(b.key.protocol, [&](auto& pool) {
+        return pool.take(place, b.outside_port, destination_of<std::remove_reference_t<decltype(pool)>>(b.key));
+    });
+    return free ? std::optional{place} : std::nullopt;
+}
+
+template <class Address>
 template <class Visit>
 void snat_pool<Address>::for_each_pool(Visit&& visit) {
     for (std::size_t i = 0; i < whole_.size(); ++i) visit(whole_[i], protocols[i]);

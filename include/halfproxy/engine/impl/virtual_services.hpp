@@ -104,6 +104,7 @@ address_answer<Address> virtual_services<Next>::to_backend(flow_request<Address>
         return kept;
     }
     flow_request<Address> there = request;
+    there.by_name = endpoint_name(request.tuple.destination, request.tuple.destination_port);
     there.tuple.destination = detail::backend_address<Address>(server.address);
     if (server.port != 0) there.tuple.destination_port = server.port;
     return mode == forward_mode::fullnat ? answer_of_next(there, now, take) : address_answer<Address>{there.tuple};

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace halfproxy {
 
@@ -49,6 +50,28 @@ inline router::router(router_config const& config)
     : config_(config), routes_(config.addresses, config.routes), own_(detail::own_addresses(config)), locals_(own_, config.seed),
       broadcasts_(detail::broadcasts_of(config)), neighbours_(detail::seeded(config.neighbours, config.seed)),
       errors_(error_slots, max_icmp_error_frame), icmp_(config.icmp_per_second), echo_(config.icmp_per_second) {}
+
+inline void router::configure(router_config const& next) {
+    router_config config = config_;
+    config.addresses = next.addresses;
+    config.routes = next.routes;
+    config.answered = next.answered;
+    config.unreachable = next.unreachable;
+    route_table routes(config.addresses, config.routes);
+    std::vector<local_address> own = detail::own_addresses(config);
+    local_addresses locals(own, config.seed);
+    std::vector<ip_address> broadcasts = detail::broadcasts_of(config);
+    // Nothing can fail from here on.
+    config_ = std::move(config);
+    routes_ = std::move(routes);
+    own_ = std::move(own);
+    locals_ = std::move(locals);
+    broadcasts_ = std::move(broadcasts);
+    defended_.reset();
+    announced_ = 0;
+    rounds_ = 0;
+    announce_at_ = now_;
+}
 
 inline departure router::depart(frame& f, side engine_exit, bool tell) noexcept {
     departure const d = find_way(f, engine_exit, tell);

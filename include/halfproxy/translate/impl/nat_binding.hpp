@@ -140,6 +140,23 @@ std::optional<stamp_ms> binding_table<Address>::next_deadline(stamp_ms now) cons
 }
 
 template <class Address>
+void binding_table<Address>::give_to(std::uint32_t number, std::uint16_t rule, std::uint16_t place) noexcept {
+    nat_binding<Address>& b = entries_[number].binding;
+    unlink(heads_[0][slot_of(b.key)], 0, number);
+    b.key.rule = rule;
+    b.place = place;
+    link(heads_[0][slot_of(b.key)], 0, number);
+}
+
+/// By the chains, for an entry that is not used looks like one that is.
+template <class Address>
+template <class Visit>
+void binding_table<Address>::for_each(Visit&& visit) const {
+    for (std::uint32_t const head : heads_[1])
+        for (std::uint32_t n = head; n != none; n = entries_[n].next[1]) visit(n, entries_[n].binding);
+}
+
+template <class Address>
 void binding_table<Address>::link(std::uint32_t& head, unsigned chain, std::uint32_t number) noexcept {
     entries_[number].next[chain] = head;
     head = number;

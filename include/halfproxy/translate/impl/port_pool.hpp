@@ -76,6 +76,14 @@ port_refusal port_pool<Space, Random>::refusal_of(request const& r, stamp_ms now
 }
 
 template <port_space Space, random_source Random>
+bool port_pool<Space, Random>::take(std::uint32_t address, std::uint16_t port, destination const& to) noexcept {
+    if (!config_.ports.contains(port) || !space_.has_room() || !space_.is_free(address, port, to)) return false;
+    space_.take(address, port, to);
+    ++counters_.given;
+    return true;
+}
+
+template <port_space Space, random_source Random>
 template <class Sink>
 void port_pool<Space, Random>::release(std::uint32_t address, std::uint16_t port, destination const& to, stamp_ms now, Sink&& sink) noexcept {
     ++counters_.returned;
