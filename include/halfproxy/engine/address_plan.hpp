@@ -115,8 +115,6 @@ class address_plan {
     template <class Address>
     void take_over(family_state<Address>&& next, binding_lingers const& linger) noexcept;
     template <class Address>
-    [[nodiscard]] numbered_pool<Address> const* pool_of(std::uint16_t id) const noexcept;
-    template <class Address>
     [[nodiscard]] family_state<Address>& family() noexcept;
     template <class Address>
     [[nodiscard]] family_state<Address> const& family() const noexcept;

@@ -6,16 +6,42 @@
 #include <halfproxy/engine/nat_config.hpp>
 #include <halfproxy/engine/policies.hpp>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 namespace halfproxy {
 
 /// Mappings of protocols without ports that a rule can have at once: one for each pool address, protocol and remote host.
 inline constexpr std::uint32_t portless_mappings = 4096;
+
+/// A prefix of one family as words, for the path of packets: no loop over bytes.
+template <class Address>
+class native_prefix {
+  public:
+    native_prefix() = default;
+    /// Of that family, or of none: then it holds everything.
+    explicit native_prefix(ip_prefix const& p) noexcept;
+
+    [[nodiscard]] bool contains(Address const& a) const noexcept {
+        words const w = words_of(a);
+        for (std::size_t i = 0; i < w.size(); ++i)
+            if (((w[i] ^ value_[i]) & mask_[i]) != 0) return false;
+        return true;
+    }
+
+  private:
+    using words = std::conditional_t<std::is_same_v<Address, std::uint32_t>, std::array<std::uint32_t, 1>, std::array<std::uint64_t, 2>>;
+    [[nodiscard]] static words words_of(Address const& a) noexcept { return std::bit_cast<words>(a); }
+
+    words value_{};
+    words mask_{};
+};
 
 /// An external endpoint, or why there is none.
 template <class Address>
@@ -34,6 +60,14 @@ class snat_pool {
     snat_pool(snat_rule const& rule, std::uint32_t capacity, std::uint32_t shard, std::uint32_t shards, std::uint64_t seed);
 
     [[nodiscard]] snat_rule const& rule() const noexcept { return rule_; }
+    /// Whether the rule is for flows of this source to this destination.
+    [[nodiscard]] bool is_for(Address const& source, Address const& destination, side arrival, std::uint8_t protocol) const noexcept {
+        return from_.contains(source) && to_.contains(destination) && includes(rule_.origin, arrival) && (!rule_.protocol || *rule_.protocol == protocol);
+    }
+    /// Whether it is an address of the pool.
+    [[nodiscard]] bool has(Address const& a) const noexcept {
+        return std::any_of(prefixes_.begin(), prefixes_.end(), [&](native_prefix<Address> const& p) { return p.contains(a); });
+    }
     /// Whether a mapping is for one remote endpoint: so the rule says, and so it is for protocols without ports.
     [[nodiscard]] bool by_remote(std::uint8_t protocol) const noexcept;
 
@@ -46,7 +80,7 @@ class snat_pool {
     void give_back(nat_binding<Address> const& binding, stamp_ms now, Sink&& sink) noexcept;
 
     /// Another rule, that gives out the same ports (detail::same_ports()).
-    void use(snat_rule const& rule) { rule_ = rule; }
+    void use(snat_rule const& rule);
     /// A mapping made by another pool, whose endpoint is one of this pool's and free: it is taken. The number of its address in this pool.
     [[nodiscard]] std::optional<std::uint16_t> adopt(nat_binding<Address> const& binding) noexcept;
 
@@ -80,6 +114,9 @@ class snat_pool {
     [[nodiscard]] static typename Pool::destination destination_of(binding_key<Address> const& who) noexcept;
 
     snat_rule rule_;
+    native_prefix<Address> from_{}, to_{};
+    std::vector<native_prefix<Address>> prefixes_{};  ///< of the pool
+    port_range slice_{};                              ///< this shard's ports of an address
     std::vector<Address> addresses_{};
     std::vector<port_pool<exclusive_ports>> whole_{};  ///< by protocols; or the next
     std::vector<port_pool<shared_ports>> shared_{};

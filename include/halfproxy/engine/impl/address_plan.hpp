@@ -89,13 +89,6 @@ address_plan::family_state<Address> const& address_plan::family() const noexcept
 
 // --- Other rules than before ---------------------------------------------------------------------------------------------------
 
-template <class Address>
-address_plan::numbered_pool<Address> const* address_plan::pool_of(std::uint16_t id) const noexcept {
-    auto const& pools = family<Address>().pools;
-    auto const at = std::find_if(pools.begin(), pools.end(), [id](numbered_pool<Address> const& p) { return p.id == id; });
-    return at == pools.end() ? nullptr : &*at;
-}
-
 /// Of no pool, neither before nor among those that come, and of no mapping whose pool is gone.
 template <class Address>
 std::uint16_t address_plan::unused_id(std::vector<numbered_pool<Address>> const& besides) const {
@@ -239,28 +232,23 @@ bool address_plan::by_dnat_rule(flow_request<Address> const& request, address_an
 template <class Address>
 void address_plan::by_mapping(flow_request<Address> const& request, address_answer<Address>& a, bool take) noexcept {
     family_state<Address>& s = family<Address>();
-    if (s.pools.empty()) return;
     flow_tuple<Address> const& t = request.tuple;
+    auto const at = std::find_if(s.pools.begin(), s.pools.end(), [&](numbered_pool<Address> const& p) { return p.pool.has(t.destination); });
+    if (at == s.pools.end()) return;
+    snat_rule const& rule = at->pool.rule();
     bool const ported = detail::has_ports(request.protocol) || detail::is_icmp(request.protocol);
     auto const found = s.bindings.find(binding_target<Address>{t.destination, t.source, ported ? t.destination_port : std::uint16_t{0},
                                                                ported ? detail::remote_port(request.protocol, t.source_port) : std::uint16_t{0}, request.zone,
                                                                request.protocol, 0});
     if (!found) {
-        ip_address const to = detail::as_ip_address(t.destination);
-        for (numbered_pool<Address> const& p : s.pools) {
-            snat_rule const& rule = p.pool.rule();
-            bool const opposite = rule.origin == flow_origin::both || !includes(rule.origin, request.arrival);
-            if (!opposite && !config_.hairpin) continue;
-            for (ip_prefix const& prefix : rule.pool)
-                if (prefix.contains(to)) a.reason = drop_reason::nat_no_mapping;
-        }
+        bool const opposite = rule.origin == flow_origin::both || !includes(rule.origin, request.arrival);
+        if (opposite || config_.hairpin) a.reason = drop_reason::nat_no_mapping;
         return;
     }
     nat_binding<Address> const& b = s.bindings[*found];
     bool const turned = static_cast<std::uint8_t>(request.arrival) == b.inside_side;
     if (turned && !config_.hairpin) return;
-    numbered_pool<Address> const* const owner = b.key.by_remote != 0 ? nullptr : pool_of<Address>(b.key.rule);
-    if (b.key.by_remote == 0 && (owner == nullptr || owner->pool.rule().filtering != nat_filtering::endpoint_independent)) {
+    if (b.key.by_remote == 0 && rule.filtering != nat_filtering::endpoint_independent) {
         a.reason = drop_reason::nat_filtered;
         return;
     }
@@ -291,12 +279,8 @@ void address_plan::find_source(flow_request<Address> const& request, address_ans
 
 template <class Address>
 address_plan::numbered_pool<Address>* address_plan::matching_pool(flow_request<Address> const& request, Address const& destination) noexcept {
-    ip_address const from = detail::as_ip_address(request.tuple.source), to = detail::as_ip_address(destination);
-    for (numbered_pool<Address>& p : family<Address>().pools) {
-        snat_rule const& rule = p.pool.rule();
-        if (!includes(rule.origin, request.arrival) || (rule.protocol && *rule.protocol != request.protocol)) continue;
-        if (rule.from.contains(from) && rule.to.contains(to)) return &p;
-    }
+    for (numbered_pool<Address>& p : family<Address>().pools)
+        if (p.pool.is_for(request.tuple.source, destination, request.arrival, request.protocol)) return &p;
     return nullptr;
 }
 

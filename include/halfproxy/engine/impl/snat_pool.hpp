@@ -31,13 +31,16 @@ template <class Address>
 }
 
 /// SplitMix64's finalizer over an address.
-[[nodiscard]] inline std::uint64_t spread(ip_address const& a, std::uint64_t seed) noexcept {
-    std::uint64_t words[2];
-    std::memcpy(words, a.bytes.data(), sizeof words);
-    std::uint64_t h = words[0] * 0x9e37'79b9'7f4a'7c15u ^ words[1] ^ seed;
+[[nodiscard]] constexpr std::uint64_t spread(std::uint64_t high, std::uint64_t low, std::uint64_t seed) noexcept {
+    std::uint64_t h = high * 0x9e37'79b9'7f4a'7c15u ^ low ^ seed;
     h = (h ^ h >> 30) * 0xbf58'476d'1ce4'e5b9u;
     h = (h ^ h >> 27) * 0x94d0'49bb'1331'11ebu;
     return h ^ h >> 31;
+}
+[[nodiscard]] constexpr std::uint64_t spread(std::uint32_t a, std::uint64_t seed) noexcept { return spread(a, 0, seed); }
+[[nodiscard]] constexpr std::uint64_t spread(ipv6_bytes const& a, std::uint64_t seed) noexcept {
+    auto const words = std::bit_cast<std::array<std::uint64_t, 2>>(a);
+    return spread(words[0], words[1], seed);
 }
 
 [[nodiscard]] constexpr drop_reason drop_reason_of(port_refusal refusal) noexcept {
@@ -52,8 +55,27 @@ template <class Address>
 }  // namespace detail
 
 template <class Address>
+native_prefix<Address>::native_prefix(ip_prefix const& p) noexcept {
+    if (p.address.version == 0) return;
+    ip_address mask{p.address.version, {}};
+    for (std::size_t bit = 0; bit < p.length; ++bit) mask.bytes[bit / 8] = static_cast<std::uint8_t>(mask.bytes[bit / 8] | 0x80u >> bit % 8);
+    value_ = words_of(detail::address_from<Address>(p.address));
+    mask_ = words_of(detail::address_from<Address>(mask));
+}
+
+template <class Address>
+void snat_pool<Address>::use(snat_rule const& rule) {
+    rule_ = rule;
+    from_ = native_prefix<Address>(rule.from);
+    to_ = native_prefix<Address>(rule.to);
+    prefixes_.clear();
+    for (ip_prefix const& p : rule.pool) prefixes_.emplace_back(p);
+}
+
+template <class Address>
 snat_pool<Address>::snat_pool(snat_rule const& rule, std::uint32_t capacity, std::uint32_t shard, std::uint32_t shards, std::uint64_t seed)
-    : rule_(rule), shard_(shard), shards_(shards), seed_(seed) {
+    : slice_(shard_slice(rule.ports.ports, shard, shards)), shard_(shard), shards_(shards), seed_(seed) {
+    use(rule);
     for (ip_prefix const& p : rule.pool)
         for (std::uint32_t n = 0; n < detail::addresses_of(p); ++n) addresses_.push_back(detail::address_from<Address>(detail::nth_address(p, n)));
     port_pool_config config = ported(rule);
@@ -93,22 +115,21 @@ bool snat_pool<Address>::by_remote(std::uint8_t protocol) const noexcept {
 template <class Address>
 template <class Function>
 auto snat_pool<Address>::with_pool(std::uint8_t protocol, Function&& function) noexcept {
-    auto const at = static_cast<std::size_t>(std::find(protocols.begin(), protocols.end(), protocol) - protocols.begin());
+    std::size_t const at = protocol == protocols[0] ? 0 : protocol == protocols[1] ? 1 : protocol == protocols[2] ? 2 : 3;
     if (at == protocols.size()) return function(portless_[0]);
     return rule_.share_ports ? function(shared_[at]) : function(whole_[at]);
 }
 
 template <class Address>
 std::optional<typename snat_pool<Address>::home> snat_pool<Address>::home_of(Address const& inside) const noexcept {
-    ip_address const a = detail::as_ip_address(inside);
     if (rule_.block_ports != 0) {
         port_blocks const blocks{static_cast<std::uint32_t>(addresses_.size()), rule_.ports.ports, rule_.block_ports};
-        auto const block = blocks.of(detail::place_in(rule_.from, a));
+        auto const block = blocks.of(detail::place_in(rule_.from, detail::as_ip_address(inside)));
         if (!block) return std::nullopt;
         return home{block->address, shard_slice(block->ports, shard_, shards_)};
     }
-    auto const place = static_cast<std::uint32_t>((detail::spread(a, seed_) >> 32) * addresses_.size() >> 32);
-    return home{place, shard_slice(rule_.ports.ports, shard_, shards_)};
+    if (addresses_.size() == 1) return home{0, slice_};
+    return home{static_cast<std::uint32_t>((detail::spread(inside, seed_) >> 32) * addresses_.size() >> 32), slice_};
 }
 
 template <class Address>
@@ -131,9 +152,9 @@ external_endpoint<Address> snat_pool<Address>::try_places(Pool& pool, binding_ke
     auto const tries = static_cast<std::uint32_t>(rule_.paired || rule_.block_ports != 0 ? 1 : addresses_.size());
     port_grant grant;
     for (std::uint32_t n = 0; n < tries; ++n) {
-        request.address = static_cast<std::uint32_t>((at->place + n) % addresses_.size());
         grant = attempt(request);
-        if (grant || grant.refusal == port_refusal::no_room) break;
+        if (grant || grant.refusal == port_refusal::no_room || n + 1 == tries) break;
+        if (++request.address == addresses_.size()) request.address = 0;
     }
     return {addresses_[request.address], grant.port, static_cast<std::uint16_t>(request.address), detail::drop_reason_of(grant.refusal)};
 }

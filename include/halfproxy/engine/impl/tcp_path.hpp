@@ -361,7 +361,7 @@ template <tcp_checks Checks, class Address>
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const [f, refusal] = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(refusal);
-    if (!f->is_hairpin() && f->tuple[0] == key.tuple) make_room_for_announcement(t, key.tuple);
+    if (any_announced_ && !f->is_hairpin() && f->tuple[0] == key.tuple) make_room_for_announcement(t, key.tuple);
     tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));

@@ -75,7 +75,10 @@ void HALFPROXY_FLOW_TABLE::find_piece(Key const* keys, std::uint64_t const* hash
 
 HALFPROXY_FLOW_TABLE_TEMPLATE
 insert_result HALFPROXY_FLOW_TABLE::insert(Key const& key0, Key const& key1) noexcept {
-    return insert(key0, hash_(key0), key1, directions == 2 ? hash_(key1) : 0);
+    std::uint64_t const hash1 = directions == 2 ? hash_(key1) : 0;
+    if (directions == 2) index_.prefetch(hash1);  // the first key's bucket has usually been looked at already
+    if (unused_ != end_of_list) __builtin_prefetch(&records_[unused_], 1);
+    return insert(key0, hash_(key0), key1, hash1);
 }
 
 HALFPROXY_FLOW_TABLE_TEMPLATE
