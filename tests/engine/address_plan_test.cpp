@@ -82,3 +82,26 @@ TEST_CASE("a plan without rules changes nothing and takes next to no memory") {
     CHECK(plan.memory_bytes() < 100);
     CHECK_FALSE(plan.next_deadline({}));
 }
+
+TEST_CASE("to foresee an answer takes nothing, not even of a mapping that is there; an answer refused gives its port back, and makes no mapping") {
+    nat_config nat = napt({4}, {2000, 2000});
+    limits_config limits;
+    limits.flows_v4 = 8;
+    address_plan plan(nat, limits);
+    flow_request<std::uint32_t> const request{{0x0a000007, 0xc6336409, 4000, 80}, 0, ip_protocol::tcp, side::inside, false};
+    plan.expect(request);
+    plan.refused(plan.translate(request, {0}), {0});
+    CHECK(plan.bindings<std::uint32_t>().size() == 0);
+    address_answer<std::uint32_t> const answer = plan.translate(request, {0});
+    CHECK(answer.reason == drop_reason::none);
+    CHECK(answer.server_tuple.source_port == 2000);
+    ipv4_flow f{};
+    plan.opened(f, 3, answer);
+    CHECK(plan.foresee(request, {0}).reason == drop_reason::none);
+    flow_request<std::uint32_t> other = request;
+    ++other.tuple.source_port;
+    CHECK(plan.foresee(other, {0}).reason == drop_reason::nat_ports_exhausted);
+    plan.closed(f, 3, {0});
+    CHECK(plan.bindings<std::uint32_t>().size() == 0);
+    plan.for_each_pool([](std::uint32_t, std::uint8_t, auto const& pool) { CHECK(pool.taken() == 0); });
+}

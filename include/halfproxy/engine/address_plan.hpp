@@ -52,6 +52,9 @@ class address_plan {
     [[nodiscard]] address_answer<Address> translate(flow_request<Address> const& request, stamp_ms now) noexcept;
     template <class Address>
     [[nodiscard]] address_answer<Address> foresee(flow_request<Address> const& request, stamp_ms now) noexcept;
+    /// A packet without flow will be asked about soon: fetches what that will read. Changes nothing.
+    template <class Address>
+    void expect(flow_request<Address> const& request) const noexcept;
     template <class Address>
     void refused(address_answer<Address> const& answer, stamp_ms now) noexcept;
     template <class Address>
@@ -86,6 +89,7 @@ class address_plan {
   private:
     /// Numbers of bindings, counted from 1; 0: none. The first is the client's, the second the one its destination was found by.
     using holds = std::array<std::uint32_t, 2>;
+    static constexpr std::uint32_t being_made = ~std::uint32_t{0};  ///< in the place of the first: family_state::made
 
     template <class Address>
     struct numbered_pool {
@@ -98,6 +102,7 @@ class address_plan {
         binding_table<Address> bindings;
         std::vector<numbered_pool<Address>> pools{};
         std::vector<holds> held{};  ///< by flow number
+        nat_binding<Address> made{};  ///< of the answer that is not yet opened or refused
     };
     static constexpr std::size_t events_kept = 64;
 
@@ -134,9 +139,14 @@ class address_plan {
     template <class Address>
     [[nodiscard]] numbered_pool<Address>* matching_pool(flow_request<Address> const& request, Address const& destination) noexcept;
     template <class Address>
+    [[nodiscard]] static binding_key<Address> key_of(numbered_pool<Address> const& p, flow_request<Address> const& request,
+                                                     address_answer<Address> const& a) noexcept;
+    template <class Address>
     void map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& answer, stamp_ms now, bool take) noexcept;
     template <class Address>
     void let_go(std::uint32_t hold, stamp_ms now) noexcept;
+    template <class Address>
+    void give_back(nat_binding<Address> const& b, stamp_ms now) noexcept;
     template <class Address>
     [[nodiscard]] auto ending(stamp_ms now) noexcept;
     [[nodiscard]] auto noting(std::uint32_t rule, std::uint8_t protocol, stamp_ms now) noexcept;

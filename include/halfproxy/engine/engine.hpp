@@ -241,7 +241,9 @@ class engine {
     [[nodiscard]] bool header_sum_good(packet const& p, frame const& f) const noexcept;
     void classify(packet& p, frame const& f) const noexcept;
     [[nodiscard]] static packet_kind kind_of_whole(packet_view const& view) noexcept;
-    void look_up(std::size_t count) noexcept;
+    void look_up(std::span<frame const> burst) noexcept;
+    template <class Address>
+    void look_up_one(std::size_t i, frame const& f) noexcept;
     template <tcp_checks Checks>
     void act_on_all(std::span<frame> burst, outbox& out) noexcept;
     template <tcp_checks Checks>

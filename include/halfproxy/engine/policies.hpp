@@ -104,6 +104,13 @@ concept stateful_address_policy =
         { p.memory_bytes() } noexcept -> std::same_as<std::size_t>;
     };
 
+/// Besides: can begin to fetch what translate() will read, when a packet without flow was seen in a burst. Exemplar: address_plan.
+template <class Policy>
+concept foreseeing_address_policy = requires(Policy const& p, flow_request<std::uint32_t> const& v4, flow_request<ipv6_bytes> const& v6) {
+    { p.expect(v4) } noexcept;
+    { p.expect(v6) } noexcept;
+};
+
 /// Besides: leads flows to servers of its choice. Exemplar: virtual_services. The engine tells it whether a server answered a flow's opening or denied
 /// it; ends the flows that it gives up, when times_down() has changed; and sends packets from the client of a flow whose answer said `led` to a station
 /// (null or all zero: as they are).

@@ -84,6 +84,14 @@ class binding_table {
     /// The mapping that a packet to `t` belongs to: one for its sender alone, or one for everybody. `t.by_remote` is not looked at.
     [[nodiscard]] std::optional<std::uint32_t> find(binding_target<Address> t) const noexcept;
 
+    /// Begins to fetch what find() will read.
+    void prefetch(binding_key<Address> const& key) const noexcept { __builtin_prefetch(&heads_[0][slot_of(key)]); }
+    /// Begins to fetch what insert() of a mapping with this target will write.
+    void prefetch(binding_target<Address> const& target) const noexcept {
+        __builtin_prefetch(&heads_[1][slot_of(target)], 1);
+        if (unused_ != none) __builtin_prefetch(&entries_[unused_], 1);
+    }
+
     /// Adds a mapping, held once. Neither its key nor its target may be there already. Nothing when all are held. `ended(nat_binding const&)` is called
     /// for one that gives way.
     template <class Ended>

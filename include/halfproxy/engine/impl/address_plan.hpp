@@ -306,42 +306,51 @@ template <class Address>
 
 }  // namespace detail
 
+/// By which the client's mapping is found, or made.
 template <class Address>
-void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now,
-                              bool take) noexcept {
-    family_state<Address>& s = family<Address>();
-    bool const by_remote = p.pool.by_remote(request.protocol);
+binding_key<Address> address_plan::key_of(numbered_pool<Address> const& p, flow_request<Address> const& request, address_answer<Address> const& a) noexcept {
     binding_key<Address> key{.inside = request.tuple.source, .inside_port = request.tuple.source_port, .zone = request.zone,
                              .rule = p.id, .protocol = request.protocol, .by_name = detail::name_of(request, a)};
-    if (by_remote) {
+    if (p.pool.by_remote(request.protocol)) {
         key.by_remote = 1;
         key.remote = a.server_tuple.destination;
         key.remote_port = detail::remote_port(request.protocol, a.server_tuple.destination_port);
     }
-    auto number = s.bindings.find(key);
-    if (!number && !take) {
-        a.reason = s.bindings.has_room() ? p.pool.refusal_of(key, now) : drop_reason::nat_table_full;
-        return;
-    }
+    return key;
+}
+
+template <class Address>
+void address_plan::expect(flow_request<Address> const& request) const noexcept {
+    for (numbered_pool<Address> const& p : family<Address>().pools)
+        if (p.pool.is_for(request.tuple.source, request.tuple.destination, request.arrival, request.protocol))
+            return family<Address>().bindings.prefetch(key_of(p, request, {request.tuple}));
+}
+
+/// A mapping that has to be made is put into its table when the flow is opened: by then the memory for it has come.
+template <class Address>
+void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& a, stamp_ms now,
+                              bool take) noexcept {
+    family_state<Address>& s = family<Address>();
+    binding_key<Address> const key = key_of(p, request, a);
+    auto const number = s.bindings.find(key);
+    if (!number && !s.bindings.has_room()) a.reason = drop_reason::nat_table_full;
+    if (!take && !number && a.reason == drop_reason::none) a.reason = p.pool.refusal_of(key, now);
+    if (!take || a.reason != drop_reason::none) return;
     if (number) {
         s.bindings.hold(*number);
         ++counters_.mappings_shared;
+        a.holds[0] = *number + 1;
     } else {
         external_endpoint<Address> const given = p.pool.take(key, now, noting(p.rule, request.protocol, now));
         a.reason = given.reason;
         if (given.reason != drop_reason::none) return;
-        nat_binding<Address> const made{key, given.address, given.port, given.place, static_cast<std::uint8_t>(request.arrival), 1};
-        number = s.bindings.insert(made, ending<Address>(now));
-        if (!number) {
-            p.pool.give_back(made, now, noting(p.rule, request.protocol, now));
-            a.reason = drop_reason::nat_table_full;
-            return;
-        }
-        ++counters_.mappings_made;
+        s.made = {key, given.address, given.port, given.place, static_cast<std::uint8_t>(request.arrival), 1};
+        s.bindings.prefetch(s.made.target());
+        a.holds[0] = being_made;
     }
-    if (take) a.holds[0] = *number + 1;
-    a.server_tuple.source = s.bindings[*number].outside;
-    a.server_tuple.source_port = s.bindings[*number].outside_port;
+    nat_binding<Address> const& b = number ? s.bindings[*number] : s.made;
+    a.server_tuple.source = b.outside;
+    a.server_tuple.source_port = b.outside_port;
     if (detail::is_icmp(request.protocol)) a.server_tuple.destination_port = a.server_tuple.source_port;
 }
 
@@ -349,13 +358,23 @@ void address_plan::map_source(numbered_pool<Address>& p, flow_request<Address> c
 
 template <class Address>
 void address_plan::refused(address_answer<Address> const& answer, stamp_ms now) noexcept {
-    for (std::uint32_t const hold : answer.holds) let_go<Address>(hold, now);
+    if (answer.holds[0] == being_made)
+        give_back(family<Address>().made, now);
+    else
+        let_go<Address>(answer.holds[0], now);
+    let_go<Address>(answer.holds[1], now);
 }
 
 template <class Address>
-void address_plan::opened(flow<Address> const&, std::uint32_t number, address_answer<Address> const& answer) noexcept {
-    auto& held = family<Address>().held;
-    if (number < held.size()) held[number] = answer.holds;
+void address_plan::opened(flow<Address> const& f, std::uint32_t number, address_answer<Address> const& answer) noexcept {
+    family_state<Address>& s = family<Address>();
+    if (number >= s.held.size()) return;
+    holds kept = answer.holds;
+    if (kept[0] == being_made) {
+        kept[0] = *s.bindings.insert(s.made, ending<Address>(f.opened)) + 1;  // there was room
+        ++counters_.mappings_made;
+    }
+    s.held[number] = kept;
 }
 
 template <class Address>
@@ -370,13 +389,19 @@ void address_plan::let_go(std::uint32_t hold, stamp_ms now) noexcept {
     if (hold != 0) family<Address>().bindings.let_go(hold - 1, now, ending<Address>(now));
 }
 
-/// What binding_table calls at a mapping's end: its port goes back.
+/// A mapping's port.
+template <class Address>
+void address_plan::give_back(nat_binding<Address> const& b, stamp_ms now) noexcept {
+    for (numbered_pool<Address>& p : family<Address>().pools)
+        if (p.id == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
+}
+
+/// What binding_table calls at a mapping's end.
 template <class Address>
 auto address_plan::ending(stamp_ms now) noexcept {
     return [this, now](nat_binding<Address> const& b) noexcept {
         ++counters_.mappings_ended;
-        for (numbered_pool<Address>& p : family<Address>().pools)
-            if (p.id == b.key.rule) p.pool.give_back(b, now, noting(p.rule, b.key.protocol, now));
+        give_back(b, now);
     };
 }
 

@@ -55,7 +55,7 @@ void engine<Policies>::process(std::span<frame> burst, time_point now, outbox& o
 template <engine_policies Policies>
 void engine<Policies>::process_piece(std::span<frame> burst, outbox& out) noexcept {
     read(burst);
-    look_up(burst.size());
+    look_up(burst);
     check_cookies(burst);
     // Other checks are asked for where a segment fails one; this one needs every segment's timestamps.
     if (checks_.has(tcp_check::timestamps))
@@ -244,19 +244,30 @@ void engine<Policies>::classify(packet& p, frame const& f) const noexcept {
 
 /// Reads every bucket and starts fetching the record it points to.
 template <engine_policies Policies>
-void engine<Policies>::look_up(std::size_t count) noexcept {
+void engine<Policies>::look_up(std::span<frame const> burst) noexcept {
     v4_.generation_at_look_up = v4_.table.generation();
     v6_.generation_at_look_up = v6_.table.generation();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < burst.size(); ++i) {
         packet& p = packets_[i];
         if (p.kind < packet_kind::tcp) continue;
-        if (p.view.layout().ip_version == 4) {
-            p.candidate = v4_.table.candidate(p.hash);
-            v4_.table.prefetch_record(p.candidate);
-        } else {
-            p.candidate = v6_.table.candidate(p.hash);
-            v6_.table.prefetch_record(p.candidate);
-        }
+        if (p.view.layout().ip_version == 4)
+            look_up_one<std::uint32_t>(i, burst[i]);
+        else
+            look_up_one<ipv6_bytes>(i, burst[i]);
+    }
+}
+
+template <engine_policies Policies>
+template <class Address>
+HALFPROXY_ALWAYS_INLINE void engine<Policies>::look_up_one(std::size_t i, frame const& f) noexcept {
+    packet& p = packets_[i];
+    auto& table = store<Address>().table;
+    p.candidate = table.candidate(p.hash);
+    table.prefetch_record(p.candidate);
+    if constexpr (foreseeing_address_policy<std::remove_reference_t<decltype(policies_.addresses)>>) {
+        bool const may_open = p.kind == packet_kind::datagram || (p.view.tcp().flags & tcp_flag::syn) != 0;
+        flow_key<Address> const& k = key<Address>(i);
+        if (!p.candidate && may_open) policies_.addresses.expect(flow_request<Address>{k.tuple, k.zone, k.protocol, f.arrival, false});
     }
 }
 

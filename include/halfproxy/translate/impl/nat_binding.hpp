@@ -100,10 +100,8 @@ std::optional<std::uint32_t> binding_table<Address>::insert(nat_binding<Address>
     unused_ = e.next[0];
     e.binding = binding;
     e.binding.flows = 1;
-    std::size_t const by_target = slot_of(binding.target());
-    __builtin_prefetch(&heads_[1][by_target], 1);
     link(heads_[0][slot_of(binding.key)], 0, number);
-    link(heads_[1][by_target], 1, number);
+    link(heads_[1][slot_of(binding.target())], 1, number);
     ++size_;
     by_remote_ += binding.key.by_remote;
     return number;
