@@ -60,6 +60,7 @@
 #include <halfproxy/translate/nat_rewriter.hpp>   // addresses and ports, with their checksums
 #include <halfproxy/translate/nptv6.hpp>          // one IPv6 prefix for another, checksum neutral (RFC 6296)
 #include <halfproxy/translate/option_edit.hpp>    // TCP options blanked, lowered or put in, in place
+#include <halfproxy/translate/packet_pieces.hpp>  // large segments and long packets cut up
 #include <halfproxy/translate/port_pool.hpp>      // external ports, given out exactly
 #include <halfproxy/translate/port_space.hpp>     // which ports are taken: whole, or by destination
 #include <halfproxy/translate/proxy_protocol.hpp> // the client's address before its stream (PROXY protocol)

@@ -103,3 +103,26 @@ TEST_CASE("a frame moved to another queue goes to its end") {
     CHECK(pool.front(b).data[0] == 1);
     CHECK(pool.waiting() == 2);
 }
+
+TEST_CASE("an opened slot is the queue's last, and one that is lent is not available until it is reclaimed") {
+    frame_pool pool(2, 8);
+    frame_queue queue;
+    CHECK(pool.available() == 2);
+    pool.keep(queue, sample(1, 1).f);
+    frame& opened = pool.open(queue);
+    CHECK(opened.capacity == 8);
+    CHECK(opened.length == 0);
+    opened.data[0] = 9;
+    opened.length = opened.wire_length = 1;
+    CHECK(pool.available() == 0);
+    CHECK(pool.waiting() == 2);
+    pool.drop_front(queue);
+    CHECK(pool.available() == 1);
+    outbox out(1);
+    REQUIRE(pool.lend_front(queue, side::inside, out));
+    CHECK(out.frames()[0].bytes()[0] == 9);
+    CHECK(pool.available() == 1);
+    CHECK(queue.empty());
+    pool.reclaim();
+    CHECK(pool.available() == 2);
+}

@@ -50,6 +50,18 @@ class frame_pool {
         return true;
     }
 
+    /// A free slot at the end of the queue, its content undefined: `data` and `capacity` are set, all else is to be. There must be one.
+    [[nodiscard]] frame& open(frame_queue& queue) noexcept {
+        std::uint32_t const number = pop(free_);
+        frame& opened = slots_[number].held;
+        opened = {};
+        opened.data = &bytes_[std::size_t{number} * slot_bytes_];
+        opened.capacity = slot_bytes_;
+        push(queue, number);
+        ++waiting_;
+        return opened;
+    }
+
     /// The oldest of a queue that is not empty; may be changed in place, up to its capacity.
     [[nodiscard]] frame& front(frame_queue const& queue) noexcept { return slots_[queue.first].held; }
 
@@ -66,15 +78,18 @@ class frame_pool {
         if (!out.lend(exit, front(queue))) return false;
         push(lent_, pop(queue));
         --waiting_;
+        ++lent_now_;
         return true;
     }
 
     /// What was lent has been sent.
     void reclaim() noexcept {
         while (!lent_.empty()) push(free_, pop(lent_));
+        lent_now_ = 0;
     }
 
     [[nodiscard]] std::uint32_t waiting() const noexcept { return waiting_; }  ///< frames in queues
+    [[nodiscard]] std::uint32_t available() const noexcept { return static_cast<std::uint32_t>(slots_.size()) - waiting_ - lent_now_; }
     [[nodiscard]] std::uint32_t slot_bytes() const noexcept { return slot_bytes_; }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return bytes_.size() + slots_.size() * sizeof(slot); }
 
@@ -101,6 +116,7 @@ class frame_pool {
 
     std::uint32_t slot_bytes_;
     std::uint32_t waiting_ = 0;
+    std::uint32_t lent_now_ = 0;
     std::vector<std::uint8_t> bytes_;
     std::vector<slot> slots_;
     frame_queue free_{};
