@@ -50,7 +50,9 @@ std::size_t nat_bytes(tool_config const& config) {
 
 std::size_t service_bytes(tool_config const& config) {
     if (config.services.services.empty()) return 0;
-    return service_table(config.services).memory_bytes() + (config.engine.limits.flows_v4 + config.engine.limits.flows_v6) * sizeof(backend_ref);
+    limits_config const& l = config.engine.limits;
+    std::size_t const pieces = std::size_t{l.tunnel_pieces} * (l.tunnel_piece_bytes + sizeof(frame) + sizeof(std::uint64_t));
+    return pieces + service_table(config.services).memory_bytes() + (config.engine.limits.flows_v4 + config.engine.limits.flows_v6) * sizeof(backend_ref);
 }
 std::size_t edge_bytes(edge_config const& edge) { return edge.nat64 ? nat64_hosts::memory_bytes(edge.nat64->hosts) : 0; }
 

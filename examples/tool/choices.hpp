@@ -51,6 +51,12 @@ constexpr auto choices_of(side) {
 constexpr auto choices_of(proxy_protocol) {
     return std::to_array<choice<proxy_protocol>>({{"none", proxy_protocol::none}, {"v1", proxy_protocol::v1}, {"v2", proxy_protocol::v2}});
 }
+constexpr auto choices_of(proxy_header) {
+    return std::to_array<choice<proxy_header>>({{"none", proxy_header::none}, {"v1", proxy_header::v1}, {"v2", proxy_header::v2}});
+}
+constexpr auto choices_of(carrier) {
+    return std::to_array<choice<carrier>>({{"ipip", carrier::ipip}, {"gue", carrier::gue}, {"gue_direct", carrier::gue_direct}});
+}
 constexpr auto choices_of(known) {
     return std::to_array<choice<known>>({{"unknown", known::unknown}, {"no", known::no}, {"yes", known::yes}});
 }

@@ -67,6 +67,9 @@ class config_printer {
         line(key, value == never ? "\"never\"" : seconds_text(value));
     }
     void address(std::string_view key, ip_address const& value) { line(key, toml_string(to_text(value))); }
+    void optional_address(std::string_view key, ip_address const& value) {
+        if (value.version != 0) address(key, value);
+    }
     void port_address(std::string_view key, halfproxy::port_address const& value) {
         line(key, toml_string(fmt::format("{}/{}", to_text(value.address), value.length)));
     }

@@ -153,6 +153,10 @@ void config_reader::address(std::string_view key, ip_address& out) {
     out = parsed(key, *node, parse_address);
 }
 
+void config_reader::optional_address(std::string_view key, ip_address& out) {
+    if (toml::node const* const node = find(key)) out = parsed(key, *node, parse_address);
+}
+
 void config_reader::port_address(std::string_view key, halfproxy::port_address& out) {
     toml::node const* const node = find(key);
     if (node == nullptr) fail(key, "is missing: an address with the length of its prefix, as in \"192.0.2.1/24\"");

@@ -63,6 +63,7 @@ class config_reader {
     void mark(std::string_view key, std::uint32_t& out, std::uint32_t least);  ///< a number, or "never"
     void expected_connections(std::string_view key, guard_config& guard);      ///< the marks follow from it
     void address(std::string_view key, ip_address& out);  ///< required
+    void optional_address(std::string_view key, ip_address& out);  ///< not printed when there is none
     void port_address(std::string_view key, halfproxy::port_address& out);  ///< required
     void prefix(std::string_view key, ip_prefix& out);
     void route_prefix(std::string_view key, ip_prefix& out);  ///< required, of one family

@@ -16,7 +16,7 @@
 namespace halfproxy::tool {
 
 /// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, port_address, prefix, route_prefix, prefixes, protocol, ports;
-/// and mode, section, optional_section, tables, station, unavailable, reads and require. See config_reader and config_printer.
+/// and mode, section, optional_section, tables, optional_address, station, unavailable, reads and require. See config_reader and config_printer.
 
 template <class Visitor>
 void describe_address(Visitor& v, port_address& a, std::span<port_address const> before) {
@@ -41,11 +41,13 @@ void describe_routing(Visitor& v, io_settings& io) {
     v.number("neighbours", io.neighbours, 16, 65'536);
     v.seconds("neighbour_reachable_s", io.neighbour_reachable, 1, 3'600);
     v.number("neighbour_waiting", io.neighbour_waiting, 0, 4'096);
+    v.prefixes("routed_here", io.routed_here);
     v.tables("address", io.addresses, [&](auto& s, port_address& a) { describe_address(s, a, {io.addresses.data(), &a}); });
     v.tables("route", io.routes, [&](auto& s, static_route& r) { describe_route(s, r, io, {io.routes.data(), &r}); });
     bool const routed = io.mode == deployment::routed;
     v.require(routed || io.addresses.empty(), "address", "is for mode = \"routed\"");
     v.require(routed || io.routes.empty(), "route", "is for mode = \"routed\"");
+    v.require(routed || io.routed_here.empty(), "routed_here", "is for mode = \"routed\"");
     auto const has_address = [&](side port) {
         return std::any_of(io.addresses.begin(), io.addresses.end(), [port](port_address const& a) { return a.port == port; });
     };
@@ -217,6 +219,9 @@ void describe_limits(Visitor& v, tool_config& config) {
     v.number("fragment_datagrams", limits.fragment_datagrams, 1, 1u << 24);
     v.number("fragments_waiting", limits.fragments_waiting, 0, 1u << 20);
     v.number("fragment_bytes", limits.fragment_bytes, 128, 65'550);
+    v.number("tunnel_pieces", limits.tunnel_pieces, 0, 1u << 20);
+    v.number("tunnel_piece_bytes", limits.tunnel_piece_bytes, 640, 65'664);
+    v.number("too_big_per_s", limits.too_big_per_second, 0, 1'000'000);
     v.flag("huge_pages", config.huge_pages);
 }
 
@@ -289,7 +294,7 @@ void describe(Visitor& v, tool_config& config) {
     v.optional_section("nat64", config.edge.nat64, [&](auto& s, nat64_config& nat64) { describe_nat64(s, nat64, engine.timeouts); });
     v.tables("nptv6", config.edge.nptv6, [](auto& s, nptv6_config& prefixes) { describe_nptv6(s, prefixes); });
     v.unavailable("metrics");
-    describe_nat(v, config.nat);
+    describe_nat(v, config.nat, config.io);
     describe_services(v, config);
 }
 

@@ -6,6 +6,7 @@
 #include "tool_config.hpp"
 
 #include <halfproxy/engine/service_engine.hpp>
+#include <halfproxy/route/routes.hpp>
 
 #include <optional>
 #include <string_view>
@@ -22,8 +23,45 @@ void require_no_fault(Visitor& v, std::optional<service_fault> const& fault) {
     if (fault) v.require(false, fault->key, fault->what);
 }
 
+/// Through which port packets for an address leave, in routed mode.
+[[nodiscard]] inline std::optional<side> port_towards(ip_address const& a, io_settings const& io) {
+    route_table const routes(io.addresses, io.routes);
+    route const* const r = routes.find(a);
+    return r != nullptr ? std::optional(r->exit) : std::nullopt;
+}
+
+/// An address of ours on that port: the one whose prefix holds `a`, or else the first of its family.
+[[nodiscard]] inline ip_address address_towards(ip_address const& a, side port, io_settings const& io) {
+    ip_address first;
+    for (port_address const& own : io.addresses) {
+        if (own.port != port || own.address.version != a.version || is_link_local(own.address)) continue;
+        if (own.on_link().contains(a)) return own.address;
+        if (first.version == 0) first = own.address;
+    }
+    return first;
+}
+
+/// Of routed mode: what follows from routes, and what they do not allow.
 template <class Visitor>
-void describe_server(Visitor& v, services_config const& all, backend& b) {
+void describe_reaching(Visitor& v, tool_config const& config, service_config& s, backend& b) {
+    if (config.io.mode != deployment::routed || !v.reads()) return;
+    v.require(b.station == station_address{}, "mac", "is for bridges: in routed mode backends are found by their addresses");
+    auto const port = port_towards(b.address, config.io);
+    v.require(port.has_value(), "address", "is nowhere: no prefix of [[io.address]] holds it, and no [[io.route]]");
+    v.require(!goes_by_station(s.mode) || port_of(b.address, config.io.addresses).has_value(), "address",
+              "must lie in a prefix of [[io.address]]: with this mode a backend is the next hop");
+    b.beside_clients = *port == side::outside;
+    guard_mode const guard = config.engine.guard.mode;
+    v.require(!b.beside_clients || answers_elsewhere(s.mode) || guard == guard_mode::off || guard == guard_mode::monitor, "address",
+              "is behind the port where the clients are: with this mode that needs guard.mode = \"off\" or \"monitor\"");
+    v.require(!b.beside_clients || answers_elsewhere(s.mode) || s.proxy == proxy_header::none, "address",
+              "is behind the port where the clients are: there is no proxy_protocol for it");
+    ip_address& source = b.address.version == 4 ? s.tunnel.source4 : s.tunnel.source6;
+    if (s.mode == forward_mode::ipip && source.version == 0) source = address_towards(b.address, *port, config.io);
+}
+
+template <class Visitor>
+void describe_server(Visitor& v, tool_config& config, service_config& s, backend& b) {
     v.address("address", b.address);
     v.number("port", b.port, 0, 65'535);
     v.number("weight", b.weight, 0, 65'535);
@@ -31,8 +69,21 @@ void describe_server(Visitor& v, services_config const& all, backend& b) {
     v.mark("connections", b.connections, 1);
     v.mark("new_connections_per_s", b.new_connections_per_s, 1);
     v.station("mac", b.station);
-    v.unavailable("proxy_protocol");
-    if (v.reads()) require_no_fault(v, fault_of_last_backend(all.services, stations::configured));
+    describe_reaching(v, config, s, b);
+    bool const routed = config.io.mode == deployment::routed;
+    if (v.reads()) require_no_fault(v, fault_of_last_backend(config.services.services, routed ? stations::resolved : stations::configured));
+}
+
+template <class Visitor>
+void describe_tunnel(Visitor& v, tunnel_config& tunnel) {
+    v.choice("encapsulation", tunnel.carrier);
+    v.optional_address("tunnel_source", tunnel.source4);
+    v.optional_address("tunnel_source6", tunnel.source6);
+    v.require(tunnel.source4.version != 6, "tunnel_source", "must be an IPv4 address");
+    v.require(tunnel.source6.version != 4, "tunnel_source6", "must be an IPv6 address");
+    v.number("tunnel_mtu", tunnel.mtu, 596, 65'535);
+    v.number("gue_port", tunnel.udp_port, 1, 65'535);
+    v.flag("clamp_mss", tunnel.clamp_mss);
 }
 
 template <class Visitor>
@@ -55,7 +106,12 @@ void describe_service(Visitor& v, tool_config& config, service_config& s) {
     s.protocol = protocol.value_or(std::uint8_t{0});
     v.choice("mode", s.mode);
     require_nothing_wrong(v, "mode", fault_of_mode(s, config.engine));
-    v.require(!goes_by_station(s.mode) || config.io.mode == deployment::bridge, "mode", "\"dsr\" and \"transparent\" need [io] mode = \"bridge\"");
+    require_answered(v, "address", s.address, config.io);
+    describe_tunnel(v, s.tunnel);
+    v.choice("proxy_protocol", s.proxy);
+    v.require(s.proxy == proxy_header::none || config.engine.tracking.asymmetric == asymmetric_paths::no, "proxy_protocol",
+              "does not go with tracking.asymmetric: of such a connection both directions must pass");
+    v.number("client_option", s.client_option, 0, 255);
     v.choice("scheduler", s.scheduler);
     v.number("table_size", s.table_size, 0, largest_maglev_size);
     v.number("least_ready", s.least_ready, 1, most_backends);
@@ -65,7 +121,7 @@ void describe_service(Visitor& v, tool_config& config, service_config& s) {
     v.number("persistence_group", s.group, 0, 1'000'000'000);
     describe_pool(v, s.pool);
     v.unavailable("health");
-    v.tables("backend", s.backends, [&](auto& inner, backend& b) { describe_server(inner, config.services, b); });
+    v.tables("backend", s.backends, [&](auto& inner, backend& b) { describe_server(inner, config, s, b); });
     require_nothing_wrong(v, "mode", fault_of_fullnat(s, config.nat));
     if (v.reads()) require_no_fault(v, fault_of_last(config.services.services));
 }

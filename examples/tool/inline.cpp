@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // `halfproxy inline`: a bridge or a router between two interfaces, with the engine in it.
 #include "commands.hpp"
+#include "config_values.hpp"
 #include "engines.hpp"
 #include "reload.hpp"
 #include "report.hpp"
@@ -20,6 +21,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -37,6 +39,29 @@ namespace {
 using port = af_packet_io;
 static_assert(pump_burst <= max_burst && pump_burst <= edge_burst);
 
+/// A splice needs two ports.
+void require_guardable(tool_config const& config) {
+    guard_mode const guard = config.engine.guard.mode;
+    if (guard == guard_mode::off || guard == guard_mode::monitor) return;
+    for (service_config const& s : config.services.services)
+        for (backend const& b : s.backends)
+            if (b.beside_clients && !answers_elsewhere(s.mode))
+                throw usage_error("--guard: must be off or monitor, for the configuration has a service whose backend is behind the port where the clients are");
+}
+
+/// No tunnel takes more than the port it leaves through.
+void fit_tunnels(tool_config& config) {
+    for (service_config& s : config.services.services) {
+        if (s.mode != forward_mode::ipip) continue;
+        for (backend const& b : s.backends) {
+            std::uint32_t const mtu = interface_mtu(b.beside_clients ? config.io.outside : config.io.inside);
+            s.tunnel.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(s.tunnel.mtu, mtu));
+        }
+    }
+    if (auto const fault = fault_of(config.services.services, stations::resolved))
+        throw usage_error(fmt::format("{}: {} {}", to_text(config.services.services[fault->service].address), fault->key, fault->what));
+}
+
 /// The file's settings with the command line's on top.
 tool_config effective_config(inline_options const& o) {
     tool_config config = o.config ? load_config(*o.config) : tool_config{};
@@ -48,9 +73,11 @@ tool_config effective_config(inline_options const& o) {
     for (service_config const& s : config.services.services)
         if (!fault_of_mode(s, config.engine).empty())
             throw usage_error("--guard: a splice needs both directions, and the configuration has a service of mode \"dsr\"");
+    require_guardable(config);
     if (o.io) config.io.backend = *o.io;
     if (o.shards) config.io.shards = *o.shards;
     if (config.huge_pages) config.engine.memory = memory_source::of<huge_page_memory>();
+    if (!config.io.outside.empty() && !config.io.inside.empty()) fit_tunnels(config);
     return config;
 }
 

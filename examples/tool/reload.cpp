@@ -84,6 +84,7 @@ tool_config changed(running_config const& running, tool_config const& next) {
     out.engine = halfproxy::changed(out.engine, next.engine);
     out.io.addresses = next.io.addresses;
     out.io.routes = next.io.routes;
+    out.io.routed_here = next.io.routed_here;
     out.io.unreachable = next.io.unreachable;
     if (running.parts.nat) {
         out.nat = next.nat;

@@ -77,6 +77,10 @@ json counters_json(engine_counters const& c) {
             {"flows_closed", c.flows_closed},
             {"flows_evicted", c.flows_evicted},
             {"flows_one_sided", c.flows_one_sided},
+            {"tunnelled", c.tunnelled},
+            {"tunnel_pieces", c.tunnel_pieces},
+            {"too_big_sent", c.too_big_sent},
+            {"too_big_limited", c.too_big_limited},
             {"dropped", by_reason(c.dropped)},
             {"fragments_given_up", by_reason(c.fragments_given_up)},
             {"malformed_passed", by_reason(c.malformed_passed)}};

@@ -44,12 +44,13 @@ struct io_settings {
     std::uint32_t neighbour_waiting = neighbour_config{}.waiting_frames;
     std::vector<port_address> addresses{};
     std::vector<static_route> routes{};
+    std::vector<ip_prefix> routed_here{};  ///< what neighbouring routers send here unasked: services and pools may have addresses of it
 };
 
 struct tool_config {
     timeout_preset preset = timeout_preset::firewall;
     io_settings io{};
-    nat_config nat{.hairpin = false};  ///< behind a bridge's port nobody takes a packet back whose link address is the router's
+    nat_config nat{.hairpin = false};
     services_config services{};
     engine_config engine{};  ///< its secret is all zero when the file gives none
     edge_config edge{};

@@ -49,6 +49,7 @@ TEST_CASE("services without a fault have none, in every mode") {
     for (forward_mode const mode : {forward_mode::fullnat, forward_mode::ipip, forward_mode::dsr, forward_mode::transparent}) {
         CHECK(said_after([mode](auto& all) {
                   all[1].mode = mode;
+                  all[1].tunnel.source4 = ip_address::v4(0x0a0000fe);
                   for (backend& b : all[1].backends) {
                       b.station = {2, 0, 0, 0, 0, 1};
                       if (keeps_destination(mode)) b.port = 0;
@@ -113,7 +114,8 @@ TEST_CASE("a backend of another family than its service") {
               all[1].backends = {all[1].backends[0]};
               all[1].backends[0].address = v6(1);
               all[1].backends[0].port = 0;
-          }) == "1.0 address: is of another family than the service: packets are put into packets of their own family");
+              all[1].tunnel.source6 = v6(2);
+          }) == "");
 }
 
 TEST_CASE("a backend that is there twice") {
@@ -140,11 +142,12 @@ TEST_CASE("addresses that no host has") {
     CHECK(said_after([](auto& all) { all[0].address = ip_address{}; }) == "0 address: is no unicast address");
 }
 
-TEST_CASE("modes that do not rewrite packets cannot change ports, put in a header, or do without the station") {
+TEST_CASE("modes that do not rewrite packets cannot change ports or do without the station") {
     for (forward_mode const mode : {forward_mode::dsr, forward_mode::transparent, forward_mode::ipip}) {
         auto const with = [mode](auto change) {
             return [mode, change](std::vector<service_config>& all) {
                 all[0].mode = mode;
+                all[0].tunnel.source4 = ip_address::v4(0x0a0000fe);
                 for (backend& b : all[0].backends) {
                     b.port = 0;
                     b.station = {2, 0, 0, 0, 0, 1};
@@ -153,7 +156,6 @@ TEST_CASE("modes that do not rewrite packets cannot change ports, put in a heade
             };
         };
         CHECK(said_after(with([](backend& b) { b.port = 8080; })) == "0.1 port: cannot differ from the service's with a mode that does not rewrite packets");
-        CHECK(said_after(with([](backend& b) { b.proxy = proxy_header::v2; })) == "0.1 proxy_protocol: needs mode dnat or fullnat");
         auto const without_station = with([](backend& b) { b.station = {}; });
         CHECK(said_after(without_station, stations::resolved) == "");
         CHECK(said_after(without_station) == (goes_by_station(mode) ? "0.1 mac: is missing: this mode goes by the station's address" : ""));
@@ -174,7 +176,41 @@ TEST_CASE("values out of their range, and keys without the one they belong to") 
     CHECK(said_after([](auto& all) { all[0].backends[1].connections = 0; }) == "0.1 connections: must be at least 1; weight = 0 takes nothing new");
     CHECK(said_after([](auto& all) { all[0].backends[1].new_connections_per_s = 0; }) ==
           "0.1 new_connections_per_s: must be at least 1; weight = 0 takes nothing new");
-    CHECK(said_after([](auto& all) { all[0].protocol = ip_protocol::udp; all[0].backends[0].proxy = proxy_header::v1; }) ==
-          "0.0 proxy_protocol: needs proto tcp");
+    CHECK(said_after([](auto& all) { all[0].protocol = ip_protocol::udp; all[0].proxy = proxy_header::v1; }) == "0 proxy_protocol: needs proto tcp");
+    CHECK(said_after([](auto& all) { all[0].protocol = ip_protocol::udp; all[0].client_option = 254; }) == "0 client_option: needs proto tcp");
+    CHECK(said_after([](auto& all) { all[0].mode = forward_mode::dsr; all[0].proxy = proxy_header::v1; }) == "0 proxy_protocol: needs mode dnat or fullnat");
+    CHECK(said_after([](auto& all) { all[0].mode = forward_mode::dsr; all[0].client_option = 254; }) ==
+          "0 client_option: needs mode dnat or fullnat: with others servers see their clients' addresses");
+    CHECK(said_after([](auto& all) { all[0].proxy = proxy_header::v2; all[0].client_option = 254; }) == "0 client_option: and proxy_protocol say the same: one of them");
+    for (int const kind : {1, 2, 3, 8, 19, 29})
+        CHECK(said_after([kind](auto& all) { all[0].client_option = static_cast<std::uint8_t>(kind); }) == "0 client_option: is the kind of an option that TCP ends use");
+    CHECK(said_after([](auto& all) { all[0].client_option = 28; }) == "");
     CHECK(said(std::vector<service_config>(4097)) == "4096 address: is of one service too many: 4096 are possible");
+}
+
+TEST_CASE("ipip: a source of each backend's family, which is neither the service's nor a backend's, and room for what must go in whole") {
+    auto const with = [](std::function<void(service_config&)> change) {
+        return [change = std::move(change)](std::vector<service_config>& all) {
+            all[0].mode = forward_mode::ipip;
+            for (backend& b : all[0].backends) b.port = 0;
+            all[0].tunnel.source4 = ip_address::v4(0x0a0000fe);
+            change(all[0]);
+        };
+    };
+    ipv6_bytes six{0xfd};
+    six[15] = 9;
+    CHECK(said_after(with([](auto&) {})) == "");
+    CHECK(said_after(with([](auto& s) { s.tunnel.source4 = {}; })) ==
+          "0.0 address: cannot be reached: the service has no tunnel_source (IPv4) or tunnel_source6 (IPv6) of this family");
+    CHECK(said_after(with([](auto& s) { s.tunnel.source4 = {}; }), stations::resolved) == "");
+    CHECK(said_after(with([six](auto& s) { s.backends[1].address = ip_address::v6(six); })) ==
+          "0.1 address: cannot be reached: the service has no tunnel_source (IPv4) or tunnel_source6 (IPv6) of this family");
+    CHECK(said_after(with([six](auto& s) { s.backends[1].address = s.tunnel.source6 = ip_address::v6(six); })) == "0.1 address: is the tunnel's own source");
+    CHECK(said_after(with([six](auto& s) { s.tunnel.source4 = ip_address::v6(six); })) == "0 tunnel_source: must be an IPv4 address");
+    CHECK(said_after(with([](auto& s) { s.tunnel.source6 = s.tunnel.source4; })) == "0 tunnel_source6: must be an IPv6 address");
+    CHECK(said_after(with([](auto& s) { s.tunnel.source4 = s.address; })) == "0 tunnel_source: is the service's own address");
+    std::string const small = "0.0 address: is behind a tunnel whose tunnel_mtu leaves less than 1280 bytes to IPv6 packets, or than 576 to IPv4's";
+    CHECK(said_after(with([](auto& s) { s.tunnel.mtu = 595; })) == small);
+    CHECK(said_after(with([](auto& s) { s.tunnel.mtu = 596; })) == "");
+    CHECK(said_after(with([](auto& s) { s.tunnel.mtu = 600; s.tunnel.carrier = carrier::gue_direct; })) == small);
 }

@@ -98,5 +98,44 @@ TEST_CASE("services whose answers pass elsewhere need a tracker that knows, and 
           "needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass");
     CHECK(fault_of_mode(led(forward_mode::dsr), reset) == "");
     CHECK(fault_of_mode(led(forward_mode::transparent), guarded()) == "");
-    CHECK(fault_of_mode(led(forward_mode::ipip), one_sided) == "\"ipip\" is not available in this version");
+    for (engine_config const& config : {both, one_sided, spliced, reset})
+        CHECK(fault_of_mode(led(forward_mode::ipip), config) == fault_of_mode(led(forward_mode::dsr), config));
+}
+
+TEST_CASE("a lead's number stands for its backend: a next hop with modes that keep the packet, a tunnel with ipip, nothing once the service has gone") {
+    for (forward_mode const mode : {forward_mode::dsr, forward_mode::transparent, forward_mode::ipip}) {
+        service_config s = service_of(3);
+        s.mode = mode;
+        s.tunnel.source4 = ip_address::v4(0x0a0000fe);
+        s.tunnel.mtu = 1400;
+        virtual_services<> v({.services = {service_of(1, 6), s}}, limits, 1);
+        auto const a = v.translate(request(1), {10});
+        v.opened(flow_of(request(1), a), 3, a);
+        flow_lead const lead = v.lead_of(flow_of(request(1), a), 3);
+        CHECK(lead.one_way == answers_elsewhere(mode));
+        REQUIRE(lead.via != 0);
+        bool const tunnelled = mode == forward_mode::ipip;
+        CHECK(v.next_hop_of(lead.via) == (tunnelled ? ip_address{} : ip_address::v4(backend4(0))));
+        CHECK(v.tunnel_of(lead.via).has_value() == tunnelled);
+        CHECK(v.mss_of(lead.via, 4) == (tunnelled ? 1400 - 20 - 40 : 0xffff));
+        if (tunnelled) {
+            CHECK(v.tunnel_of(lead.via)->source == s.tunnel.source4);
+            CHECK(v.tunnel_of(lead.via)->destination == ip_address::v4(backend4(0)));
+        }
+        v.closed(flow_of(request(1), a), 3, {20});
+        REQUIRE(v.services().configure({}));
+        CHECK(v.next_hop_of(lead.via) == ip_address{});
+        CHECK_FALSE(v.tunnel_of(lead.via));
+        CHECK(v.next_hop_of(0) == ip_address{});
+    }
+}
+
+TEST_CASE("a backend beside its service's clients makes a hairpin, unless it answers them itself") {
+    for (forward_mode const mode : {forward_mode::dnat, forward_mode::transparent, forward_mode::dsr}) {
+        service_config s = service_of(1);
+        s.mode = mode;
+        s.backends[0].beside_clients = true;
+        virtual_services<> v({.services = {s}}, limits, 1);
+        CHECK(v.translate(request(1), {10}).hairpin == (mode != forward_mode::dsr));
+    }
 }

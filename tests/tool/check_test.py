@@ -82,6 +82,9 @@ source_new_flows_per_s = "never"
 fragment_datagrams = 33
 fragments_waiting = 17
 fragment_bytes = 9100
+tunnel_pieces = 99
+tunnel_piece_bytes = 9200
+too_big_per_s = 10
 [normalize]
 malformed = "pass"
 fragments = "pass"
@@ -158,6 +161,7 @@ address = "203.0.113.80"
 port = 443
 scheduler = "maglev"
 table_size = 65537
+client_option = 253
 persistence_s = 300
 persistence_prefix4 = 24
 persistence_prefix6 = 56
@@ -185,6 +189,19 @@ scheduler = "first_alive"
 [[service.backend]]
 address = "10.0.0.91"
 mac = "02:00:00:0A:00:91"
+[[service]]
+address = "203.0.113.81"
+mode = "ipip"
+encapsulation = "gue"
+tunnel_source = "10.0.0.254"
+tunnel_source6 = "2001:db8::254"
+tunnel_mtu = 1400
+gue_port = 6081
+clamp_mss = false
+[[service.backend]]
+address = "10.0.0.93"
+[[service.backend]]
+address = "2001:db8::93"
 """
 
 
@@ -216,6 +233,11 @@ to = "2001:db8::/32"
 via = "fe80::9"
 port = "inside"
 """
+
+
+ONE_SERVICE = '[[service]]\naddress = "203.0.113.80"\nport = 80\n'
+ONE_BACKEND = '[[service.backend]]\naddress = "10.0.0.1"\n'
+ONE_WAY = '[guard]\nmode = "off"\n[tracking]\nasymmetric = "detect"\n' + ONE_SERVICE
 
 
 class Check(ToolTest):
@@ -255,6 +277,8 @@ class Check(ToolTest):
                      "longest_inhibition_s = 60", "least_ready = 2", "[[service.backend]]", 'address = "10.0.0.91"', "port = 8443", "weight = 3",
                      "connections = 10000", "new_connections_per_s = 500", "priority = 1", 'port = "8000-8099"', 'mode = "dsr"',
                      'scheduler = "first_alive"', 'mac = "02:00:00:0a:00:91"',
+                     "client_option = 253", 'encapsulation = "gue"', 'tunnel_source = "10.0.0.254"', 'tunnel_source6 = "2001:db8::254"', "tunnel_mtu = 1400",
+                     "gue_port = 6081", "clamp_mss = false", 'address = "2001:db8::93"', "tunnel_pieces = 99", "tunnel_piece_bytes = 9200", "too_big_per_s = 10",
                      'prefix = "2001:db8:64::/48"', 'hosts = "198.18.0.0/16"', "most_hosts = 1000", 'host_idle = "never"', 'side = "outside"', "mtu_v4 = 1500", "mtu_v6 = 9000",
                      "[[nptv6]]", 'inside = "fd01:203:405::/48"', 'outside = "2001:db8:1::/48"']:
             self.assertIn(line, lines)
@@ -268,10 +292,25 @@ class Check(ToolTest):
         self.assertEqual(lines.count('port = "inside"'), 3)
         self.assertIn("promiscuous = true", self.effective(ROUTED.replace("unreachable", "promiscuous = true\nunreachable")).splitlines())
 
+    def test_routed_services_and_hairpins_follow_from_addresses_and_routes(self):
+        two = '[io]\nmode = "routed"\nrouted_here = ["203.0.113.0/24"]\n' + ''.join(
+            f'[[io.address]]\nport = "{port}"\naddress = "{a}"\n' for port, a in [("outside", "192.0.2.1/24"), ("inside", "198.51.100.1/24"), ("inside", "2001:db8::1/64")])
+        two += '[[io.route]]\nto = "10.0.0.0/8"\nvia = "198.51.100.9"\n[guard]\nmode = "off"\n[tracking]\nasymmetric = "detect"\n'
+        services = ''.join(f'[[service]]\naddress = "203.0.113.{n}"\nmode = "{mode}"\n[[service.backend]]\naddress = "{backend}"\n' for n, (mode, backend) in enumerate(
+            [("dsr", "198.51.100.80"), ("transparent", "192.0.2.80"), ("ipip", "10.0.0.80"), ("ipip", "2001:db8::80"), ("dnat", "192.0.2.81")], 1))
+        lines = self.effective(two + services).splitlines()
+        for line in ["hairpin = true", 'routed_here = ["203.0.113.0/24"]', 'tunnel_source = "198.51.100.1"', 'tunnel_source6 = "2001:db8::1"']:
+            self.assertIn(line, lines)
+        self.assertIn("hairpin = false", self.effective(two + "[nat]\nhairpin = false\n").splitlines())
+        self.assertIn("hairpin = false", self.effective("").splitlines())
+
     def test_a_routing_that_cannot_work_is_refused_with_line_and_key(self):
         def address(port, text):
             return f'[[io.address]]\nport = "{port}"\naddress = "{text}"\n'
         two = '[io]\nmode = "routed"\n' + address("outside", "192.0.2.1/24") + address("inside", "198.51.100.1/24")
+        def service(address, backend, rest="", above="", mode="dsr"):
+            also = '[tracking]\nasymmetric = true\n[guard]\nmode = "off"\n' if mode == "dsr" else ""
+            return f'[[service]]\naddress = "{address}"\nmode = "{mode}"\n{above}[[service.backend]]\naddress = "{backend}"\n{rest}\n{also}'
         route = lambda to, via, rest="": f'[[io.route]]\nto = "{to}"\nvia = "{via}"\n{rest}'
         for text, line, key, words in [
             ('[io]\nmode = "routed"', 2, "io.mode", 'on port "outside"'),
@@ -294,7 +333,15 @@ class Check(ToolTest):
             (two + route("10.0.0.0/8", "192.0.2.9") + route("10.0.0.0/8", "192.0.2.8"), 13, "io.route.to", "given twice"),
             (two + address("outside", "fe80::1/64") + address("inside", "fe80::1/64") + route("::/0", "fe80::9"), 16, "io.route.to", "say which port"),
             (two + '[[io.route]]\nto = "10.0.0.0/8"\n', 9, "io.route.via", "is missing"),
-            (two + '[tracking]\nasymmetric = true\n[[service]]\naddress = "192.0.2.80"\nmode = "dsr"\n', 13, "service.mode", 'mode = "bridge"'),
+            (two + service("192.0.2.80", "198.51.100.2", 'mac = "02:00:00:00:00:01"'), 14, "service.backend.mac", "found by their addresses"),
+            (two + service("203.0.113.80", "198.51.100.2"), 10, "service.address", "no prefix of [[io.address]]"),
+            (two + service("192.0.2.80", "203.0.113.2"), 13, "service.backend.address", "no [[io.route]]"),
+            (two + route("203.0.113.0/24", "198.51.100.9") + service("192.0.2.80", "203.0.113.2"), 16, "service.backend.address", "next hop"),
+            (two + '[guard]\nmode = "always"\n' + service("192.0.2.80", "192.0.2.81", mode="transparent"), 15, "service.backend.address", "where the clients are"),
+            (two + service("192.0.2.80", "192.0.2.81", above="proxy_protocol = \"v2\"\n", mode="dnat"), 14, "service.backend.address", "no proxy_protocol"),
+            (two + '[[snat]]\nclients = "inside"\npool = ["203.0.113.0/30"]\n', 11, "snat.pool", "no prefix of [[io.address]]"),
+            (two + '[[snat]]\npool = ["192.0.2.4/30", "192.0.2.252/30"]\n', 10, "snat.pool", "broadcast"),
+            ('[io]\nrouted_here = ["203.0.113.0/24"]\n', 2, "io.routed_here", 'mode = "routed"'),
             (two.replace("[[io.address]]", "neighbours = 15\n[[io.address]]", 1), 3, "io.neighbours", "from 16 to"),
             (two.replace("[[io.address]]", "neighbour_reachable_s = 0\n[[io.address]]", 1), 3, "io.neighbour_reachable_s", "seconds from 1"),
             (two.replace("[[io.address]]", 'unreachable = "rst"\n[[io.address]]', 1), 3, "io.unreachable", "icmp|drop"),
@@ -449,6 +496,15 @@ class Check(ToolTest):
             ('[[dnat]]\nto = "203.0.113.1"\ntarget = "::1"', 2, "dnat.to", "family"),
             ('[[dnat]]\nto = "203.0.113.1"\nproto = "tcp"\nports = "1-9"\ntarget = "10.0.0.1"\ntarget_ports = "1-8"', 6, "dnat.target_ports", "one port"),
             ("[nat]\nhairpin = 1", 2, "nat.hairpin", "true or false"),
+            (ONE_SERVICE + 'proxy_protocol = "v3"\n' + ONE_BACKEND, 4, "service.proxy_protocol", "none|v1|v2"),
+            (ONE_SERVICE + 'mode = "transparent"\nproxy_protocol = "v1"\n' + ONE_BACKEND + 'mac = "02:00:00:00:00:01"\n', 5, "service.proxy_protocol", "dnat or fullnat"),
+            ('[tracking]\nasymmetric = "detect"\n' + ONE_SERVICE + 'proxy_protocol = "v1"\n' + ONE_BACKEND, 6, "service.proxy_protocol", "both directions"),
+            (ONE_SERVICE + 'client_option = 8\n' + ONE_BACKEND, 4, "service.client_option", "TCP ends use"),
+            (ONE_SERVICE + 'client_option = 254\nproxy_protocol = "v1"\n' + ONE_BACKEND, 4, "service.client_option", "one of them"),
+            (ONE_WAY + 'mode = "ipip"\n' + ONE_BACKEND, 10, "service.backend.address", "tunnel_source"),
+            (ONE_WAY + 'mode = "ipip"\ntunnel_source = "::1"\n' + ONE_BACKEND, 9, "service.tunnel_source", "IPv4"),
+            (ONE_WAY + 'mode = "ipip"\ntunnel_source = "10.0.0.1"\n' + ONE_BACKEND, 11, "service.backend.address", "tunnel's own source"),
+            (ONE_WAY + 'mode = "ipip"\ntunnel_mtu = 595\n' + ONE_BACKEND, 9, "service.tunnel_mtu", "from 596"),
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\n', 1, "service.backend", "is missing"),
             ('[[service]]\nport = 80', 1, "service.address", "is missing"),
             ('[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n[[service]]\naddress = "203.0.113.80"\nport = 80\n[[service.backend]]\naddress = "10.0.0.1"\n', 7, "service.address", "of an earlier service"),
@@ -492,10 +548,8 @@ class Check(ToolTest):
     def test_what_this_version_lacks_is_refused_and_not_ignored(self):
         for text, line, key in [
             ("[metrics]\nport = 9", 1, "metrics"),
-            ('[[service]]\naddress = "203.0.113.80"\nmode = "ipip"', 3, "service.mode"),
             ('[[service]]\naddress = "203.0.113.80"\non_down = "reset"', 3, "service.on_down"),
             ('[[service]]\naddress = "203.0.113.80"\nhealth = "tcp"', 3, "service.health"),
-            ('[[service]]\naddress = "203.0.113.80"\n[[service.backend]]\naddress = "10.0.0.1"\nproxy_protocol = "v2"', 5, "service.backend.proxy_protocol"),
             ('[[rule]]\naction = "deny"\nserver_name = "example.net"', 3, "rule.server_name"),
         ]:
             with self.subTest(text):

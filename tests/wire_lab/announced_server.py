@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-"""announced_server.py PORT: wants the header of the PROXY protocol, version 1 or 2, of who is really connected; then speaks first, as talk.py's
-banner-server, and echoes a line."""
+"""announced_server.py PORT [CLIENT VIRTUAL VIRTUAL_PORT]: wants the header of the PROXY protocol, version 1 or 2, of who is really connected, or of that
+client and virtual address behind a proxy that changes them; then speaks first, as talk.py's banner-server, and echoes a line."""
 import ipaddress
 import socket
 import struct
@@ -36,29 +36,34 @@ def plain(address):
     return ip.ipv4_mapped or ip if ip.version == 6 else ip
 
 
-def serve(peer):
+def serve(peer, wanted):
     stream = peer.makefile("rb")
     header = announced(stream)
     there, here = peer.getpeername(), peer.getsockname()
     true = (plain(there[0]), there[1], plain(here[0]), here[1])
+    if wanted:
+        client, virtual, port = wanted
+        true = (ipaddress.ip_address(client), header[1], ipaddress.ip_address(virtual), int(port))
+        if plain(there[0]) == true[0]:
+            raise ValueError("the client is connected under its own address")
     if header != true:
-        raise ValueError(f"the header says {header}, the socket {true}")
+        raise ValueError(f"the header says {header}, the truth is {true}")
     peer.sendall(BANNER)
     peer.sendall(stream.readline())
 
 
-def main(port):
+def main(port, *wanted):
     sock = listen(socket.SOCK_STREAM, int(port))
     sock.listen(128)
     while True:
         peer, _ = sock.accept()
         peer.settimeout(TIMEOUT_S)
         try:
-            serve(peer)
+            serve(peer, wanted)
         except (OSError, ValueError, KeyError) as problem:
             print("announced_server:", problem, file=sys.stderr, flush=True)
         peer.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -30,6 +30,29 @@ enum class forward_mode : std::uint8_t {
 /// Whether the backend must be known by its station, not by its address alone.
 [[nodiscard]] constexpr bool goes_by_station(forward_mode m) noexcept { return m == forward_mode::dsr || m == forward_mode::transparent; }
 
+/// What carries a packet to the backend in mode ipip.
+enum class carrier : std::uint8_t {
+    ipip,        ///< IP in IP, any version in any
+    gue,         ///< UDP and Generic UDP Encapsulation
+    gue_direct,  ///< GUE's version 1: UDP alone
+};
+
+/// Of a service of mode ipip.
+struct tunnel_config {
+    ip_address source4{};  ///< of outer IPv4 headers
+    ip_address source6{};
+    halfproxy::carrier carrier = halfproxy::carrier::ipip;
+    std::uint16_t mtu = 1'500;        ///< longest outer packet
+    std::uint16_t udp_port = 6'080;   ///< of GUE
+    bool clamp_mss = true;            ///< SYNs announce no more than a tunnel takes
+
+    [[nodiscard]] constexpr ip_address const& source_for(std::uint8_t version) const noexcept { return version == 4 ? source4 : source6; }
+    [[nodiscard]] constexpr std::uint16_t overhead(std::uint8_t version) const noexcept {
+        std::uint16_t const udp = carrier == halfproxy::carrier::ipip ? 0 : carrier == halfproxy::carrier::gue ? 12 : 8;
+        return static_cast<std::uint16_t>(udp + (version == 4 ? 20 : 40));
+    }
+};
+
 enum class backend_state : std::uint8_t {
     up,
     draining,  ///< its flows stay, new ones go elsewhere, those of its persistent clients included
@@ -54,10 +77,10 @@ struct backend {
     std::uint16_t port = 0;                       ///< 0: the port the client asked for
     std::uint16_t weight = 1;                     ///< 0 takes nothing new
     std::uint8_t priority = 0;                    ///< the lowest group that has a backend ready is used
-    proxy_header proxy = proxy_header::none;
     std::uint32_t connections = unlimited;        ///< open at once
     std::uint32_t new_connections_per_s = unlimited;  ///< a second's worth may come at once
-    station_address station{};                    ///< Ethernet address, all 0: none; for the modes that go by it
+    bool beside_clients = false;                  ///< it is behind the port where the clients are: flows go back through it
+    station_address station{};                    ///< Ethernet address, all 0: none; for the modes that keep the destination
 
     [[nodiscard]] bool same_server(backend const& other) const noexcept { return address == other.address && port == other.port; }
 };

@@ -29,6 +29,9 @@ struct service_config {
     timeout_ms persistence = 0;     ///< since a client's last new flow; 0: none
     persistence_prefixes prefixes{};
     std::uint32_t group = 0;  ///< services of the same group share what is remembered of clients; 0: a group of its own
+    tunnel_config tunnel{};   ///< of mode ipip
+    proxy_header proxy = proxy_header::none;  ///< servers are told who their clients are: a service that changes it counts as another one
+    std::uint8_t client_option = 0;           ///< or in a TCP option of this kind; 0: they are not
     pool_config pool{};
     std::vector<backend> backends{};
 

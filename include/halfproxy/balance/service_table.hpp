@@ -67,6 +67,8 @@ class service_table {
 
     void tick(time_point now) noexcept { now_ = now; }
     [[nodiscard]] bool empty() const noexcept { return services_.empty(); }
+    /// Whether servers of any service are told who their clients are.
+    [[nodiscard]] bool tells() const noexcept { return tells_; }
 
     // --- The path of packets ----------------------------------------------------------------------------------------
     [[nodiscard]] service_index find(ip_address const& address, std::uint16_t port, std::uint8_t protocol) const noexcept;
@@ -130,6 +132,7 @@ class service_table {
     std::vector<service_index> exact_{};   ///< services with one port; open addressing, at most half full
     std::vector<address_slot> addresses_{};  ///< likewise
     persistence_table persistence_;
+    bool tells_ = false;
     std::uint64_t hash_seed_;
     split_mix64 random_;
     time_point now_{};

@@ -55,6 +55,7 @@ struct frame {
     verdict outcome = verdict::forward;
     drop_reason reason = drop_reason::none;
     offload_info offload{};
+    std::uint32_t via = 0;  ///< the next hop of the engine's choice, by a number of its address policy's; 0: as the destination says
 
     [[nodiscard]] byte_span bytes() const noexcept { return {data, length}; }
 };

@@ -29,6 +29,7 @@ struct outbox_frame {
     std::array<std::uint8_t, outbox_frame_bytes> data;
     std::uint32_t length;
     side exit;  ///< the port it leaves through
+    std::uint32_t via = 0;  ///< as a frame's
     frame* lent = nullptr;  ///< a frame that was held: its bytes stay where they are, and `data` is not used
 
     [[nodiscard]] byte_view bytes() const noexcept { return lent != nullptr ? byte_view(lent->bytes()) : byte_view(data.data(), length); }
@@ -48,17 +49,19 @@ class outbox {
         outbox_frame* slot = &slots_[used_++];
         slot->length = 0;
         slot->exit = exit;
+        slot->via = 0;
         slot->lent = nullptr;
         return slot;
     }
 
     /// Copies a finished frame. False when it does not fit or no slot is free.
-    bool push(side exit, byte_view bytes) noexcept {
+    bool push(side exit, byte_view bytes, std::uint32_t via = 0) noexcept {
         if (bytes.size() > outbox_frame_bytes) return false;
         outbox_frame* slot = claim(exit);
         if (slot == nullptr) return false;
         std::memcpy(slot->data.data(), bytes.data(), bytes.size());
         slot->length = static_cast<std::uint32_t>(bytes.size());
+        slot->via = via;
         return true;
     }
 
@@ -67,6 +70,7 @@ class outbox {
         outbox_frame* slot = claim(exit);
         if (slot == nullptr) return false;
         slot->length = held.length;
+        slot->via = held.via;
         slot->lent = &held;
         return true;
     }

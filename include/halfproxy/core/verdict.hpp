@@ -31,7 +31,7 @@ enum class verdict : std::uint8_t {
     X(ip_checksum, "the IPv4 header checksum is wrong")                                                  \
     X(ip_extension_truncated, "the datagram ends inside an IPv6 extension header")                       \
     X(ip_extension_chain, "more IPv6 extension headers than the parser follows")                         \
-    X(ip_source, "the source is no unicast address, or the destination itself (land), or its frame a group's") \
+    X(ip_source, "the source is no unicast address, or the destination itself (land), or its frame a group's, or it comes out of the tunnel it is to enter") \
     X(ip_destination, "to where nobody is, or TCP to a multicast or broadcast address")                  \
     X(ip_hops, "TTL or hop limit 0 on a flow's first packet")                                            \
     X(fragment_denied, "a fragment, and the configuration does not let them through")                     \
@@ -103,7 +103,7 @@ enum class verdict : std::uint8_t {
     X(hops_exceeded, "routed: its TTL or hop limit ends here")                                           \
     X(local_destination, "routed: to an address of this machine, where nobody takes it")                 \
     X(no_route, "routed: no route to its destination")                                                   \
-    X(packet_too_big, "routed: longer than the MTU of the port it is to leave through")                  \
+    X(packet_too_big, "longer than the MTU of the tunnel, or in routed mode of the port, it is to leave through")                  \
     X(neighbour_unresolved, "routed: its next hop does not answer when asked for its link address")      \
     X(neighbour_queue_full, "routed: no room among the packets that wait for a next hop's link address")
 

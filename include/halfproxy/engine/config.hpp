@@ -124,6 +124,10 @@ struct limits_config {
     std::uint32_t fragment_datagrams = 1'024;  ///< fragmented datagrams in progress
     std::uint32_t fragments_waiting = 512;     ///< slots for fragments that come before their first
     std::uint32_t fragment_bytes = 2'048;      ///< of a slot: the longest frame that can wait
+    // Of services whose packets go through tunnels: a device's large segments, which no device could cut up in there, and packets that are fragmented.
+    std::uint32_t tunnel_pieces = 1'024;       ///< slots for what they are cut into
+    std::uint32_t tunnel_piece_bytes = 2'048;  ///< of a slot: the longest outer frame
+    std::uint32_t too_big_per_second = 1'000;  ///< senders told that a packet does not fit a tunnel
 };
 
 struct engine_config {

@@ -43,6 +43,11 @@ struct engine_counters {
     std::uint64_t fragments_released = 0;  ///< of those: put into the outbox when the first had passed
     std::array<std::uint64_t, drop_reason_count> fragments_given_up{};  ///< of those: the others that wait no more, by reason
 
+    std::uint64_t tunnelled = 0;       ///< packets put into tunnels, pieces among them
+    std::uint64_t tunnel_pieces = 0;   ///< what large segments and long packets were cut into
+    std::uint64_t too_big_sent = 0;    ///< to senders of packets that do not fit a tunnel
+    std::uint64_t too_big_limited = 0; ///< not sent: too many
+
     std::uint64_t flows_opened = 0;
     std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are
     std::uint64_t flows_evicted = 0;  ///< of those closed: gave way to a newcomer

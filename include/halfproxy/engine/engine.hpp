@@ -3,8 +3,8 @@
 //
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
 // SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/announcement.hpp
-// how the server is told who the client is; impl/datagram_path.hpp UDP and ICMP, impl/fragment_path.hpp fragments, impl/lifecycle.hpp how flows
-// begin, age and end.
+// how the server is told who the client is; impl/datagram_path.hpp UDP and ICMP, impl/fragment_path.hpp fragments, impl/service_path.hpp and
+// impl/tunnel_path.hpp what virtual services want, impl/lifecycle.hpp how flows begin, age and end.
 // Which addresses a flow gets is a policy's business (policies.hpp): address_plan.hpp has one.
 #pragma once
 
@@ -25,13 +25,17 @@
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
 #include <halfproxy/engine/policies.hpp>
+#include <halfproxy/route/icmp_answer.hpp>
 #include <halfproxy/track/flow_table.hpp>
 #include <halfproxy/track/fragments.hpp>
 #include <halfproxy/track/tcp_tracker.hpp>
 #include <halfproxy/track/timer_wheel.hpp>
+#include <halfproxy/translate/client_option.hpp>
+#include <halfproxy/translate/encapsulation.hpp>
 #include <halfproxy/translate/fast_open.hpp>
 #include <halfproxy/translate/nat_rewriter.hpp>
 #include <halfproxy/translate/option_edit.hpp>
+#include <halfproxy/translate/packet_pieces.hpp>
 #include <halfproxy/translate/proxy_protocol.hpp>
 #include <halfproxy/translate/seq_shift.hpp>
 #include <halfproxy/wire/build.hpp>
@@ -134,7 +138,7 @@ class engine {
     [[nodiscard]] std::uint32_t handshakes_now() const noexcept { return handshakes_.in_use(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return v4_.memory_bytes() + v6_.memory_bytes() + handshakes_.memory_bytes() + exempt_.memory_bytes() + source_limits_.memory_bytes() +
-               guard_.memory_bytes() + held_.memory_bytes() + fragments_v4_.memory_bytes() + fragments_v6_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + address_bytes() + sizeof(*this);
+               guard_.memory_bytes() + held_.memory_bytes() + pieces_.memory_bytes() + fragments_v4_.memory_bytes() + fragments_v6_.memory_bytes() + configured_.memory_bytes() + learned_.memory_bytes() + address_bytes() + sizeof(*this);
     }
 
     /// Calls visit(flow) for every flow of both families.
@@ -142,6 +146,14 @@ class engine {
     void for_each_flow(Visit&& visit) {
         v4_.table.for_each([&](std::uint32_t, ipv4_flow const& f) { visit(f); });
         v6_.table.for_each([&](std::uint32_t, ipv6_flow const& f) { visit(f); });
+    }
+
+    /// What frame::via stands for, for who writes link addresses; of version 0: the packet's own destination.
+    [[nodiscard]] ip_address next_hop_of(std::uint32_t via) const noexcept {
+        if constexpr (leads_flows)
+            return via != 0 ? policies_.addresses.next_hop_of(via) : ip_address{};
+        else
+            return static_cast<void>(via), ip_address{};
     }
 
     [[nodiscard]] Policies& policies() noexcept { return policies_; }
@@ -400,21 +412,21 @@ class engine {
     template <class Address>
     [[nodiscard]] seq_shift shift_of(flow<Address> const& f) const noexcept;
     template <class Address>
-    [[nodiscard]] proxy_protocol announcement_for(flow_tuple<Address> const& client) const noexcept;
+    [[nodiscard]] client_telling telling_for(flow<Address> const& f) const noexcept;
     template <class Address>
-    [[nodiscard]] std::uint8_t announced_bytes(flow_tuple<Address> const& client) const noexcept;
+    [[nodiscard]] std::uint8_t announced_bytes(flow<Address> const& f) const noexcept;
     template <class Address>
-    void plan_announcement(flow_tuple<Address> const& client, handshake& h) const noexcept;
+    void plan_announcement(flow<Address> const& f, handshake& h) const noexcept;
     template <class Address>
-    void make_room_for_announcement(tcp_packet& t, flow_tuple<Address> const& client) noexcept;
+    void make_room_for_announcement(tcp_packet& t, flow<Address> const& f) noexcept;
+    template <class Address>
+    void tell_in_option(frame& f, packet_view const& segment, flow<Address> const& known, direction from) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision tcp_of_unannounced_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     template <tcp_checks Checks, class Address>
     [[nodiscard]] decision begin_announcement(tcp_packet& t, flow_key<Address> const& key, flow_handle found, std::uint8_t bytes) noexcept;
     template <tcp_checks Checks, class Address>
     void announce_to_server(outbox_frame& to, tcp_packet const& t, flow<Address>& f, handshake& h) noexcept;
-    template <class Address>
-    void lead_announcement(outbox_frame& to, flow<Address> const& f, handshake const& h) noexcept;
     template <class Address>
     void write_announcement(outbox_frame& to, flow<Address> const& f, handshake const& h, std::uint16_t window) noexcept;
     template <tcp_checks Checks, class Address>
@@ -487,9 +499,15 @@ class engine {
 
     // --- impl/service_path.hpp -----------------------------------------------------------------------------------------
     template <class Address>
-    [[nodiscard]] std::uint32_t number_of(flow<Address> const& f) noexcept;
+    [[nodiscard]] std::uint32_t number_of(flow<Address> const& f) const noexcept;
     template <class Address>
     void lead_to_station(frame& f, flow<Address> const& known, direction from) noexcept;
+    template <class Address>
+    void lead_originated(outbox_frame& to, link_type link, flow<Address> const& known, direction from) noexcept;
+    template <class Address>
+    void leave_room(tcp_packet& t, flow<Address> const& f, direction from, header_changes& changes) noexcept;
+    template <class Address>
+    [[nodiscard]] bool is_answered_elsewhere(flow<Address> const& known) noexcept;
     template <class Address>
     void tell_opening(flow<Address> const& f, tcp_state before, direction from) noexcept;
     template <class Address>
@@ -502,6 +520,15 @@ class engine {
     [[nodiscard]] decision tcp_of_given_up_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
     void sweep_given_up(outbox& out) noexcept;
     [[nodiscard]] bool is_sweeping() const noexcept;
+
+    // --- impl/tunnel_path.hpp --------------------------------------------------------------------------------------------
+    [[nodiscard]] decision enter_tunnel(frame& f, decision d) noexcept;
+    [[nodiscard]] drop_reason enter_tunnel_beside(frame& f) noexcept;
+    [[nodiscard]] decision enter_tunnel_whole(frame& f, packet_view const& whole, tunnel const& into) noexcept;
+    [[nodiscard]] decision enter_tunnel_in_pieces(frame& f, packet_view const& whole, tunnel const& into, cutting const& cut) noexcept;
+    [[nodiscard]] decision too_big(frame& f, packet_view const& whole, std::uint16_t inner_mtu) noexcept;
+    [[nodiscard]] bool waits_for_pieces(frame& f) noexcept;
+    void send_pieces(outbox& out) noexcept;
 
     // --- impl/lifecycle.hpp ---------------------------------------------------------------------------------------------
     template <class Address>
@@ -543,6 +570,11 @@ class engine {
     flow_store<ipv6_bytes> v6_;
     handshake_pool handshakes_;
     frame_pool held_;
+    frame_pool pieces_;
+    frame_queue pieces_queue_{};  ///< what is to leave behind this burst: pieces, and what must not overtake them
+    bool cuts_ = false;           ///< something was cut in this burst, or waits from the last one
+    std::uint16_t identification_;  ///< of outer headers where routers may fragment
+    token_bucket too_bigs_;
     fragments_of<std::uint32_t> fragments_v4_;
     fragments_of<ipv6_bytes> fragments_v6_;
     backend_table configured_;
@@ -560,7 +592,8 @@ class engine {
     bool started_ = false;
     bool draining_ = false;
     bool any_fast_rule_ = false;
-    bool any_announced_ = false;  ///< some server is told who its clients are
+    bool announces_by_config_ = false;
+    bool any_announced_ = false;  ///< some server is told who its clients are; of services, as they are now
     time_point now_{};
     std::uint64_t elapsed_ns_ = 0;  ///< since the first packet, jumps shortened
     stamp_ms stamp_{};
@@ -587,6 +620,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/fragment_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
 #include <halfproxy/engine/impl/service_path.hpp>
+#include <halfproxy/engine/impl/tunnel_path.hpp>
 
 #if defined(HALFPROXY_COMPILED)
 extern template class halfproxy::engine<halfproxy::default_policies>;

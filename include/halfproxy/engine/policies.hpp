@@ -8,6 +8,8 @@
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/core/verdict.hpp>
 #include <halfproxy/engine/flow.hpp>
+#include <halfproxy/translate/encapsulation.hpp>
+#include <halfproxy/translate/proxy_protocol.hpp>
 
 #include <array>
 #include <bit>
@@ -111,9 +113,22 @@ concept foreseeing_address_policy = requires(Policy const& p, flow_request<std::
     { p.expect(v6) } noexcept;
 };
 
+/// Where packets of a flow's client go although they keep their addresses.
+struct flow_lead {
+    station_address station{};  ///< all 0: to the station they were sent to
+    std::uint32_t via = 0;      ///< what frame::via becomes; 0: they are not led
+    bool one_way = false;       ///< the server answers past us
+};
+
+/// How a flow's server is told who its client is.
+struct client_telling {
+    proxy_protocol header = proxy_protocol::none;
+    std::uint8_t option = 0;  ///< kind of a TCP option; 0: none
+};
+
 /// Besides: leads flows to servers of its choice. Exemplar: virtual_services. The engine tells it whether a server answered a flow's opening or denied
-/// it; ends the flows that it gives up, when times_down() has changed; and sends packets from the client of a flow whose answer said `led` to a station
-/// (null or all zero: as they are).
+/// it; ends the flows that it gives up, when times_down() has changed; and leads packets from the client of a flow whose answer said `led` to a
+/// station, and through a tunnel where tunnel_of(via) names one; and tells servers who their clients are.
 template <class Policy>
 concept service_address_policy =
     stateful_address_policy<Policy> && requires(Policy& p, ipv4_flow const& v4, ipv6_flow const& v6, std::uint32_t number) {
@@ -123,8 +138,17 @@ concept service_address_policy =
         { p.denied(v6, number) } noexcept;
         { p.gives_up(v4, number) } noexcept -> std::same_as<bool>;
         { p.gives_up(v6, number) } noexcept -> std::same_as<bool>;
-        { p.station_of(v4, number) } noexcept -> std::same_as<station_address const*>;
-        { p.station_of(v6, number) } noexcept -> std::same_as<station_address const*>;
+        { p.lead_of(v4, number) } noexcept -> std::same_as<flow_lead>;
+        { p.lead_of(v6, number) } noexcept -> std::same_as<flow_lead>;
+        { p.telling_of(v4, number) } noexcept -> std::same_as<client_telling>;
+        { p.telling_of(v6, number) } noexcept -> std::same_as<client_telling>;
+        /// Whether that says anything of any flow.
+        { p.tells() } noexcept -> std::same_as<bool>;
+        /// What a lead's `via` stands for: a next hop for a router (else of version 0), or a tunnel.
+        { p.next_hop_of(std::uint32_t{}) } noexcept -> std::same_as<ip_address>;
+        { p.tunnel_of(std::uint32_t{}) } noexcept -> std::same_as<std::optional<tunnel>>;
+        /// Of a flow through a tunnel: the largest MSS whose segments fit; 0xffff: SYNs are left as they are.
+        { p.mss_of(std::uint32_t{}, std::uint8_t{}) } noexcept -> std::same_as<std::uint16_t>;
         { p.times_down() } noexcept -> std::same_as<std::uint32_t>;
     };
 

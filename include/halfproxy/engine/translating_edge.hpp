@@ -76,6 +76,11 @@ class translating_edge {
     void advance(time_point now, outbox& out) noexcept;
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept { return engine_.next_deadline(); }
     void drain() noexcept { engine_.drain(); }
+    [[nodiscard]] ip_address next_hop_of(std::uint32_t via) const noexcept
+        requires requires(Engine const& e) { e.next_hop_of(std::uint32_t{}); }
+    {
+        return engine_.next_hop_of(via);
+    }
 
     /// The engine's, with the drops that happened here; they add up as the engine's do.
     [[nodiscard]] engine_counters counters() const noexcept;

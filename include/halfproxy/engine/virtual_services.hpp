@@ -66,9 +66,21 @@ class virtual_services {
         backend_ref const who = note_of<Address>(number);
         return who && services_.backends(who.service).gives_up_flows(who.backend);
     }
-    /// Where packets of the flow's client go although they keep their addresses; null: nowhere else.
+    /// Where packets of the flow's client go although they keep their addresses.
     template <class Address>
-    [[nodiscard]] station_address const* station_of(flow<Address> const&, std::uint32_t number) const noexcept;
+    [[nodiscard]] flow_lead lead_of(flow<Address> const&, std::uint32_t number) const noexcept;
+    /// What a lead's `via` stands for, while its flow lives: a tunnel, or a next hop (else of version 0).
+    [[nodiscard]] std::optional<tunnel> tunnel_of(std::uint32_t via) const noexcept;
+    [[nodiscard]] ip_address next_hop_of(std::uint32_t via) const noexcept;
+    [[nodiscard]] std::uint16_t mss_of(std::uint32_t via, std::uint8_t version) const noexcept;
+    /// How the flow's server is told who the client is.
+    template <class Address>
+    [[nodiscard]] client_telling telling_of(flow<Address> const&, std::uint32_t number) const noexcept {
+        backend_ref const who = note_of<Address>(number);
+        if (!who) return {};
+        return {static_cast<proxy_protocol>(services_[who.service].proxy), services_[who.service].client_option};
+    }
+    [[nodiscard]] bool tells() const noexcept { return services_.tells(); }
     /// Counts up whenever a backend goes down: some flows may have to be given up since.
     [[nodiscard]] std::uint32_t times_down() const noexcept { return times_down_; }
 
@@ -89,6 +101,7 @@ class virtual_services {
     }
 
   private:
+    static_assert(static_cast<int>(proxy_protocol::v1) == static_cast<int>(proxy_header::v1) && static_cast<int>(proxy_protocol::v2) == static_cast<int>(proxy_header::v2));
     static constexpr bool next_keeps_state = stateful_address_policy<Next>;
 
     template <class Address>

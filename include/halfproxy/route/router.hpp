@@ -118,11 +118,15 @@ class router {
     [[nodiscard]] bool arrive(frame& f, outbox& out) noexcept;
 
     /// Of a frame that is to leave: finds the way, writes the link addresses. `engine_exit` is where the engine meant it to leave; `tell`, whether
-    /// its sender may be told that it does not. Held frames are copied.
-    [[nodiscard]] departure depart(frame& f, side engine_exit, bool tell) noexcept;
+    /// its sender may be told that it does not; `next_hop`, of version 0 for none, where it goes instead of to its destination. Held frames are copied.
+    [[nodiscard]] departure depart(frame& f, side engine_exit, bool tell, ip_address const& next_hop = {}) noexcept;
 
-    /// The same of everything in the outbox from the `first`-th frame on.
-    void depart(outbox& out, std::size_t first) noexcept;
+    /// The same of everything in the outbox from the `first`-th frame on. `next_hop(via)` says what frame::via stands for.
+    template <class NextHop>
+    void depart(outbox& out, std::size_t first, NextHop const& next_hop) noexcept;
+    void depart(outbox& out, std::size_t first) noexcept {
+        depart(out, first, [](std::uint32_t) { return ip_address{}; });
+    }
 
     /// After those: questions to neighbours, announcements. A bounded number; call again when next_deadline() is still past.
     void finish(outbox& out) noexcept;
@@ -133,7 +137,11 @@ class router {
     /// errors.size() of them; when the engine has decided on them, end_errors() sends those that may leave.
     [[nodiscard]] bool errors_waiting() const noexcept { return !errors_queue_.empty(); }
     [[nodiscard]] std::size_t begin_errors(std::span<frame> errors) noexcept;
-    void end_errors(std::span<frame const> errors, outbox& out) noexcept;
+    template <class NextHop>
+    void end_errors(std::span<frame const> errors, outbox& out, NextHop const& next_hop) noexcept;
+    void end_errors(std::span<frame const> errors, outbox& out) noexcept {
+        end_errors(errors, out, [](std::uint32_t) { return ip_address{}; });
+    }
 
     [[nodiscard]] router_counters const& counters() const noexcept { return counters_; }
     [[nodiscard]] neighbour_cache const& neighbours() const noexcept { return neighbours_; }
@@ -173,7 +181,7 @@ class router {
     void release(neighbour& n, outbox& out) noexcept;
 
     // --- impl/router_departure.hpp --------------------------------------------------------------------------------------
-    [[nodiscard]] departure find_way(frame& f, side engine_exit, bool tell) noexcept;
+    [[nodiscard]] departure find_way(frame& f, side engine_exit, bool tell, ip_address const& next_hop) noexcept;
     [[nodiscard]] departure to_neighbour(frame& f, ip_address const& next_hop, side exit, side engine_exit, bool tell) noexcept;
     [[nodiscard]] bool is_broadcast(ip_address const& a) const noexcept;
     void tell_sender(frame const& f, side engine_exit, icmp_problem problem, std::uint32_t mtu = 0) noexcept;

@@ -39,7 +39,7 @@ class routed_engine {
         std::size_t const first = out.used();
         if (count != 0) engine_.process(burst.first(count), now, out);
         for (frame& f : burst.first(count)) settle(f);
-        router_.depart(out, first);
+        router_.depart(out, first, next_hop());
         router_.finish(out);
     }
 
@@ -51,11 +51,11 @@ class routed_engine {
             std::array<frame, routed_errors_per_advance> errors;
             std::span<frame> const some{errors.data(), router_.begin_errors(errors)};
             engine_.process(some, now, out);
-            router_.depart(out, first);
-            router_.end_errors(some, out);
+            router_.depart(out, first, next_hop());
+            router_.end_errors(some, out, next_hop());
         } else {
             engine_.advance(now, out);
-            router_.depart(out, first);
+            router_.depart(out, first, next_hop());
         }
         router_.finish(out);
     }
@@ -81,9 +81,19 @@ class routed_engine {
     void settle(frame& f) noexcept {
         if (f.outcome != verdict::forward && f.outcome != verdict::reply) return;
         bool const onward = f.outcome == verdict::forward;
-        departure const d = router_.depart(f, onward ? other(f.arrival) : f.arrival, onward);
+        departure const d = router_.depart(f, onward ? other(f.arrival) : f.arrival, onward, next_hop()(f.via));
         f.outcome = d.outcome != verdict::forward ? d.outcome : d.exit == f.arrival ? verdict::reply : verdict::forward;
         f.reason = d.reason;
+    }
+
+    /// Where the engine leads packets although they keep their destination.
+    [[nodiscard]] auto next_hop() const noexcept {
+        return [this](std::uint32_t via) noexcept {
+            if constexpr (requires(Engine const& e) { e.next_hop_of(via); })
+                return engine_.next_hop_of(via);
+            else
+                return static_cast<void>(via), ip_address{};
+        };
     }
 
     Engine& engine_;

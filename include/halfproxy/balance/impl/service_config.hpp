@@ -42,10 +42,27 @@ using fault = std::optional<service_fault>;
     return std::nullopt;
 }
 
+/// Of how servers are told who their clients are. Kinds up to 8, and MD5's and AO's, mean something to every stack (RFC 9293, RFC 7323, RFC 2018, RFC 2385, RFC 5925).
+[[nodiscard]] inline fault fault_of_telling(service_config const& s, std::size_t i) noexcept {
+    auto const wrong = [i](std::string_view key, std::string_view what) { return service_fault{i, service_fault::none, key, what}; };
+    bool const header = s.proxy != proxy_header::none, option = s.client_option != 0;
+    if (header && s.protocol != ip_protocol::tcp) return wrong("proxy_protocol", "needs proto tcp");
+    if (header && keeps_destination(s.mode)) return wrong("proxy_protocol", "needs mode dnat or fullnat");
+    if (option && s.protocol != ip_protocol::tcp) return wrong("client_option", "needs proto tcp");
+    if (option && keeps_destination(s.mode)) return wrong("client_option", "needs mode dnat or fullnat: with others servers see their clients' addresses");
+    if (option && header) return wrong("client_option", "and proxy_protocol say the same: one of them");
+    if (option && (s.client_option <= 8 || s.client_option == 19 || s.client_option == 29)) return wrong("client_option", "is the kind of an option that TCP ends use");
+    return std::nullopt;
+}
+
 [[nodiscard]] inline fault fault_of_service(std::span<service_config const> all, std::size_t i) noexcept {
     service_config const& s = all[i];
     auto const wrong = [i](std::string_view key, std::string_view what) { return service_fault{i, service_fault::none, key, what}; };
     if (auto const f = fault_of_address(all, i)) return f;
+    if (auto const f = fault_of_telling(s, i)) return f;
+    if (s.tunnel.source4.version == 6) return wrong("tunnel_source", "must be an IPv4 address");
+    if (s.tunnel.source6.version == 4) return wrong("tunnel_source6", "must be an IPv6 address");
+    if (s.tunnel.source4 == s.address || s.tunnel.source6 == s.address) return wrong("tunnel_source", "is the service's own address");
     if (s.table_size != 0 && !has_table(s.scheduler)) return wrong("table_size", "belongs to the schedulers maglev and source_hash");
     if (s.table_size > largest_maglev_size) return wrong("table_size", "must be at most 1048573");
     if (s.prefixes.v4 > 32 || s.prefixes.v6 > 128) return wrong("persistence_prefix", "is longer than an address");
@@ -59,15 +76,19 @@ using fault = std::optional<service_fault>;
     return std::nullopt;
 }
 
+/// What must go into a tunnel in one piece: RFC 8200 section 5; of IPv4 what every host takes (RFC 791 section 3.1).
+[[nodiscard]] constexpr int least_packet(std::uint8_t version) noexcept { return version == 4 ? 576 : 1'280; }
+
 [[nodiscard]] inline fault fault_of_reaching(service_config const& s, backend const& b, stations how) noexcept {
     auto const wrong = [](std::string_view key, std::string_view what) { return service_fault{0, 0, key, what}; };
     if (!keeps_destination(s.mode) && b.address.version != s.address.version)
         return wrong("address", "is of another family than the service: that needs NAT64, which services have not");
-    if (s.mode == forward_mode::ipip && b.address.version != s.address.version)
-        return wrong("address", "is of another family than the service: packets are put into packets of their own family");
+    if (s.mode == forward_mode::ipip && s.tunnel.source_for(b.address.version).version != b.address.version && how == stations::configured)
+        return wrong("address", "cannot be reached: the service has no tunnel_source (IPv4) or tunnel_source6 (IPv6) of this family");
+    if (s.mode == forward_mode::ipip && s.tunnel.source_for(b.address.version) == b.address) return wrong("address", "is the tunnel's own source");
+    if (s.mode == forward_mode::ipip && s.tunnel.mtu < least_packet(s.address.version) + s.tunnel.overhead(b.address.version))
+        return wrong("address", "is behind a tunnel whose tunnel_mtu leaves less than 1280 bytes to IPv6 packets, or than 576 to IPv4's");
     if (keeps_destination(s.mode) && b.port != 0) return wrong("port", "cannot differ from the service's with a mode that does not rewrite packets");
-    if (keeps_destination(s.mode) && b.proxy != proxy_header::none) return wrong("proxy_protocol", "needs mode dnat or fullnat");
-    if (s.protocol != ip_protocol::tcp && b.proxy != proxy_header::none) return wrong("proxy_protocol", "needs proto tcp");
     if (goes_by_station(s.mode) && how == stations::configured && b.station == station_address{})
         return wrong("mac", "is missing: this mode goes by the station's address");
     if (b.station[0] & 1) return wrong("mac", "is a group's address");

@@ -84,7 +84,8 @@ inline std::unique_ptr<service_table::service> service_table::made(service_confi
 inline service_index service_table::number_of(service_config const& config) const noexcept {
     std::size_t free = services_.size();
     for (std::size_t i = 0; i < services_.size(); ++i) {
-        if (services_[i] != nullptr && services_[i]->config.same_service(config) && services_[i]->config.mode == config.mode) return static_cast<service_index>(i);
+        bool const same = services_[i] != nullptr && services_[i]->config.same_service(config);
+        if (same && services_[i]->config.mode == config.mode && services_[i]->config.proxy == config.proxy) return static_cast<service_index>(i);
         if (services_[i] == nullptr) free = std::min(free, i);
     }
     return static_cast<service_index>(free);
@@ -115,6 +116,7 @@ inline bool service_table::configure(services_config const& config) {
         if (i == services_.size()) services_.emplace_back();
         services_[i] = std::move(one);
     }
+    tells_ = std::any_of(services_.begin(), services_.end(), [](auto const& s) { return s != nullptr && (s->config.proxy != proxy_header::none || s->config.client_option != 0); });
     if (persistence_.memory_bytes() == 0 && std::any_of(config.services.begin(), config.services.end(), [](auto const& s) { return s.persistence != 0; }))
         persistence_ = persistence_table(config.persistent_clients, hash_seed_);
     index();

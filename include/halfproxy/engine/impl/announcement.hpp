@@ -27,6 +27,8 @@ template <class Address>
     return {t.source, t.destination, t.source_port, t.destination_port};
 }
 
+inline constexpr std::uint16_t ethernet_mtu = 1'500;
+
 /// The server's window holds the whole header.
 template <class Address>
 [[nodiscard]] bool header_fits(flow<Address> const& f, handshake const& h) noexcept {
@@ -59,36 +61,40 @@ seq_shift engine<Policies>::shift_of(flow<Address> const& f) const noexcept {
     return f.has_handshake() ? seq_shift{f.shift.sequence, handshakes_[f.shift.timestamp].clock_shift} : f.shift;
 }
 
-/// By the server as its clients address it.
+/// By its service, or by the server as its clients address it.
 template <engine_policies Policies>
 template <class Address>
-proxy_protocol engine<Policies>::announcement_for(flow_tuple<Address> const& client) const noexcept {
-    if (!any_announced_) return proxy_protocol::none;
-    backend_profile const* const profile = configured_.find(server_of(client, 0), stamp_);
-    return profile != nullptr ? profile->announce : proxy_protocol::none;
+client_telling engine<Policies>::telling_for(flow<Address> const& f) const noexcept {
+    if (!any_announced_) return {};
+    if constexpr (leads_flows) {
+        client_telling const said = policies_.addresses.telling_of(f, number_of(f));
+        if (said.header != proxy_protocol::none || said.option != 0) return said;
+    }
+    backend_profile const* const profile = configured_.find(server_of(f.tuple[0], 0), stamp_);
+    return {profile != nullptr ? profile->announce : proxy_protocol::none, 0};
 }
 
 template <engine_policies Policies>
 template <class Address>
-std::uint8_t engine<Policies>::announced_bytes(flow_tuple<Address> const& client) const noexcept {
-    proxy_protocol const version = announcement_for(client);
+std::uint8_t engine<Policies>::announced_bytes(flow<Address> const& f) const noexcept {
+    proxy_protocol const version = telling_for(f).header;
     if (version == proxy_protocol::none) return 0;
     std::array<std::uint8_t, longest_proxy_header> header;
-    return static_cast<std::uint8_t>(write_proxy_header(header, version, detail::ends_of(client)));
+    return static_cast<std::uint8_t>(write_proxy_header(header, version, detail::ends_of(f.tuple[0])));
 }
 
 template <engine_policies Policies>
 template <class Address>
-void engine<Policies>::plan_announcement(flow_tuple<Address> const& client, handshake& h) const noexcept {
-    h.announce = announcement_for(client);
-    h.announced = announced_bytes(client);
+void engine<Policies>::plan_announcement(flow<Address> const& f, handshake& h) const noexcept {
+    h.announce = telling_for(f).header;
+    h.announced = announced_bytes(f);
 }
 
 /// The client's SYN, if its server is to be told of it.
 template <engine_policies Policies>
 template <class Address>
-void engine<Policies>::make_room_for_announcement(tcp_packet& t, flow_tuple<Address> const& client) noexcept {
-    std::uint8_t const bytes = announced_bytes(client);
+void engine<Policies>::make_room_for_announcement(tcp_packet& t, flow<Address> const& f) noexcept {
+    std::uint8_t const bytes = announced_bytes(f);
     if (bytes == 0) return;
     header_changes changes;
     blank_fast_open(t.p.view, changes);
@@ -98,13 +104,25 @@ void engine<Policies>::make_room_for_announcement(tcp_packet& t, flow_tuple<Addr
     if (t.p.view.layout().payload_bytes() != 0) detail::cut_payload(t.p.view, t.f);
 }
 
+/// Of a flow whose addresses were replaced: the client's first segments behind its SYN carry the option where they have room, for servers look at the one
+/// that completes the handshake or at the first data, and either may get lost. A server's SYN-ACK leaves that room in every segment.
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::tell_in_option(frame& f, packet_view const& segment, flow<Address> const& known, direction from) noexcept {
+    constexpr std::uint32_t told_segments = 6;
+    if (from != direction::from_client || known.packets[index(from)] > told_segments || known.protocol != ip_protocol::tcp) return;
+    std::uint8_t const kind = telling_for(known).option;
+    if (kind == 0 || (segment.tcp().flags & (tcp_flag::syn | tcp_flag::rst)) != 0) return;
+    static_cast<void>(insert_client_address(f, segment, kind, known.tuple[0].source, known.tuple[0].source_port, detail::ethernet_mtu));
+}
+
 /// A flow that is not spliced, or no more, before its client has shown that it hears the server.
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::tcp_of_unannounced_flow(tcp_packet& t, flow_key<Address> const& key,
                                                                                             flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
-    std::uint8_t const bytes = announced_bytes(f.tuple[0]);
+    std::uint8_t const bytes = announced_bytes(f);
     if (bytes == 0 || f.is_hairpin()) return tcp_of_open_flow<Checks>(t, key, found);
     bool const half_open = is_half_open(f.tcp.state);
     std::uint8_t const kind = t.p.view.tcp().flags & detail::deciding_flags;
@@ -112,7 +130,7 @@ HALFPROXY_RARE typename engine<Policies>::decision engine<Policies>::tcp_of_unan
         if (half_open && (kind & ~tcp_flag::fin) == tcp_flag::ack) return begin_announcement<Checks>(t, key, found, bytes);
         bool const opens = kind == tcp_flag::syn && !is_closing(f.tcp.state);  // on one that is over it is the first packet of another
         if (opens && !checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
-        if (opens) make_room_for_announcement(t, f.tuple[0]);
+        if (opens) make_room_for_announcement(t, f);
         if (half_open && (kind & tcp_flag::rst) != 0) {
             header_changes changes;
             detail::replace32(t.p.view.tcp().sequence, t.p.view.tcp().sequence - bytes, changes.transport);
@@ -141,7 +159,7 @@ typename engine<Policies>::decision engine<Policies>::begin_announcement(tcp_pac
     if (!number) return drop(drop_reason::handshakes_full);
     handshake& h = handshakes_[*number];
     h = {};
-    plan_announcement(f.tuple[0], h);
+    plan_announcement(f, h);
     h.link = t.f.link;
     h.client_isn = detail::first_byte_behind(f, bytes) - 1;
     h.offers_timestamps = t.options.has_timestamps;
@@ -194,16 +212,6 @@ void engine<Policies>::announce_to_server(outbox_frame& to, tcp_packet const& t,
     write_announcement(to, f, h, ack.window);
 }
 
-/// To the station of the flow's backend, where it keeps its addresses.
-template <engine_policies Policies>
-template <class Address>
-void engine<Policies>::lead_announcement(outbox_frame& to, flow<Address> const& f, handshake const& h) noexcept {
-    frame leaving;
-    leaving.data = to.data.data();
-    leaving.link = h.link;
-    lead_to_station(leaving, f, direction::from_client);
-}
-
 /// The header, or the bare ACK that stands for it as long as it has not been sent. Its timestamp is the client's newest: an older one could fail the
 /// server's PAWS (RFC 7323 section 5).
 template <engine_policies Policies>
@@ -222,7 +230,7 @@ void engine<Policies>::write_announcement(outbox_frame& to, flow<Address> const&
                                                       .timestamp_value = h.client_timestamp,
                                                       .timestamp_echo = h.server_timestamp},
                                                      byte_view(header).first(bytes)));
-    lead_announcement(to, f, h);
+    lead_originated(to, h.link, f, direction::from_client);
     ++counters_.originated;
 }
 
@@ -324,7 +332,7 @@ void engine<Policies>::reset_announced(flow<Address> const& f, handshake const& 
     outbox_frame* const second = out.claim(f.arrival(direction::from_client));
     first->length = static_cast<std::uint32_t>(build_tcp(first->data, there, to_server, {}));
     second->length = static_cast<std::uint32_t>(build_tcp(second->data, back, to_client, {}));
-    lead_announcement(*first, f, h);
+    lead_originated(*first, h.link, f, direction::from_client);
     counters_.originated += 2;
 }
 
@@ -340,7 +348,7 @@ std::uint32_t engine<Policies>::announced_before(flow<Address> const& f, packet_
         bytes = h.announcing ? h.announced : std::uint8_t{0};
         first = h.client_isn + 1;
     } else if (f.phase() == flow_phase::plain && !f.is_hairpin() && is_half_open(f.tcp.state)) {
-        bytes = announced_bytes(f.tuple[0]);
+        bytes = announced_bytes(f);
         first = detail::first_byte_behind(f, bytes);
     }
     return seq_num{quoted.tcp().sequence}.before(first) ? bytes : 0u;

@@ -76,8 +76,10 @@ typename engine<Policies>::decision engine<Policies>::client_gone(tcp_packet& t,
     packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     detail::set_tuple(origin, f.leaving(direction::from_client));
     tcp_fields const reset{.seq = h.isn_for_server() + 1, .ack = {}, .flags = tcp_flag::rst, .window = 0};
+    decision const d = send_in_place(t, origin, reset, {}, verdict::forward);
+    lead_to_station(t.f, f, direction::from_client);
     close_flow<Address>(found.number());
-    return send_in_place(t, origin, reset, {}, verdict::forward);
+    return d;
 }
 
 /// We are the SYN-SENT end towards the server (RFC 9293 section 3.10.7.3).
@@ -95,7 +97,7 @@ typename engine<Policies>::decision engine<Policies>::server_while_connecting(tc
     if ((kind & tcp_flag::ack) == 0 || acknowledges_syn) return drop(drop_reason::handshake_unexpected);
     // It answers an older connection: end that one there, and ask again at once.
     tcp_fields const reset{.seq = {tcp.acknowledgment}, .ack = {}, .flags = tcp_flag::rst, .window = 0};
-    bool const again = kind == tcp_flag::ack && t.out.push(h.syn.exit, h.syn.bytes());
+    bool const again = kind == tcp_flag::ack && t.out.push(h.syn.exit, h.syn.bytes(), h.syn.via);
     if (again) ++counters_.originated;
     return send_in_place(t, way::back, reset, {});
 }
@@ -131,7 +133,7 @@ std::optional<stamp_ms> engine<Policies>::retry_connecting(std::uint32_t number,
         close_flow<Address>(number);
         return std::nullopt;
     }
-    out.push(h.syn.exit, h.syn.bytes());
+    out.push(h.syn.exit, h.syn.bytes(), h.syn.via);
     ++counters_.originated;
     ++counters_.syns_retransmitted;
     std::uint64_t const wait = std::uint64_t{config_.server_syn.first_retry} << h.sent;

@@ -16,13 +16,15 @@ engine<Policies>::engine(engine_config const& config, Policies policies)
       cookies_(config.secret, config.guard.key_rotation, config.common_clock), resets_(config.splice.resets_per_second),
       v4_(config.limits.flows_v4, config.seed, config.memory), v6_(config.limits.flows_v6, config.seed, config.memory),
       handshakes_(config.limits.handshakes), held_(config.splice.held_segments, config.splice.held_bytes),
+      pieces_(leads_flows ? config.limits.tunnel_pieces : 0, config.limits.tunnel_piece_bytes), identification_(static_cast<std::uint16_t>(config.seed >> 48)),
+      too_bigs_(config.limits.too_big_per_second),
       fragments_v4_(limits_of_fragments(config), config.seed), fragments_v6_(limits_of_fragments(config), config.seed),
       configured_(config.splice.backends, config.seed),
       learned_(config.splice.learn ? config.splice.learned_servers : 0, config.splice.learned_age, config.seed),
       exempt_(exempt_sources(config.guard), config.seed), source_limits_(config.limits.per_source, config.seed), random_(config.seed) {
     config_.promise.mss_v4 = std::min(config_.promise.mss_v4, config_.normalize.mss_ceiling_v4);
     config_.promise.mss_v6 = std::min(config_.promise.mss_v6, config_.normalize.mss_ceiling_v6);
-    for (configured_backend const& b : config_.splice.backends) any_announced_ |= b.profile.announce != proxy_protocol::none;
+    for (configured_backend const& b : config_.splice.backends) announces_by_config_ |= b.profile.announce != proxy_protocol::none;
     config_.secret = {};  // cookies_ has it
     use_rules();
 }
@@ -50,6 +52,7 @@ void engine<Policies>::process(std::span<frame> burst, time_point now, outbox& o
     begin_fragments(out);
     for (; burst.size() > max_burst; burst = burst.subspan(max_burst)) process_piece(burst.first(max_burst), out);
     process_piece(burst, out);
+    send_pieces(out);
 }
 
 template <engine_policies Policies>
@@ -82,6 +85,10 @@ void engine<Policies>::begin(time_point now) noexcept {
         started_ = true;
     }
     held_.reclaim();
+    pieces_.reclaim();
+    cuts_ = !pieces_queue_.empty();
+    any_announced_ = announces_by_config_;
+    if constexpr (leads_flows) any_announced_ |= policies_.addresses.tells();
     if (now > now_) {
         auto const step = static_cast<std::uint64_t>(now.time_since_epoch().count()) - static_cast<std::uint64_t>(now_.time_since_epoch().count());
         elapsed_ns_ += std::min(step, detail::farthest_jump_ns);
@@ -274,7 +281,15 @@ HALFPROXY_ALWAYS_INLINE void engine<Policies>::look_up_one(std::size_t i, frame 
 template <engine_policies Policies>
 template <tcp_checks Checks>
 void engine<Policies>::act_on_all(std::span<frame> burst, outbox& out) noexcept {
-    for (std::size_t i = 0; i < burst.size(); ++i) count(burst[i], act<Checks>(i, burst[i], out));
+    for (std::size_t i = 0; i < burst.size(); ++i) {
+        if constexpr (leads_flows) {
+            burst[i].via = 0;
+            decision const d = act<Checks>(i, burst[i], out);
+            count(burst[i], burst[i].via == 0 ? d : enter_tunnel(burst[i], d));
+        } else {
+            count(burst[i], act<Checks>(i, burst[i], out));
+        }
+    }
 }
 
 template <engine_policies Policies>

@@ -75,7 +75,8 @@ template <tcp_checks Checks, class Address>
         table.decide(place.number, stamp_);
         auto const after_first = [&](frame& held) {
             if (table.fate(place.number).hairpin) held.arrival = other(held.arrival);  // what waited leaves through the other side
-            return follow<Checks, Address>(parse(held.link, held.bytes(), held.wire_length), held, place.number);
+            drop_reason const reason = follow<Checks, Address>(parse(held.link, held.bytes(), held.wire_length), held, place.number);
+            return reason != drop_reason::none || held.via == 0 ? reason : enter_tunnel_beside(held);
         };
         table.release(place.number, after_first, discard);
         std::uint32_t const sent = table.send_ready(out);

@@ -95,7 +95,8 @@ drop_reason engine<Policies>::relate(packet const& p, frame const& f, packet_vie
     if (about.arrival(from) != f.arrival) return drop_reason::wrong_side;
     if (!checksums_good(p, f)) return drop_reason::l4_checksum;
     if (detail::destination_of<Address>(p.view) != about.tuple[index(from)].destination) return drop_reason::icmp_unrelated;
-    if (!quoted.is_tcp()) return about.packets[index(reverse(from))] != 0 ? drop_reason::none : drop_reason::icmp_unrelated;
+    if (!quoted.is_tcp())
+        return about.packets[index(reverse(from))] != 0 || is_answered_elsewhere(about) ? drop_reason::none : drop_reason::icmp_unrelated;
     bool const shifted = about.is_spliced() && from == direction::from_client;
     seq_num const seq = seq_num{quoted.tcp().sequence} - (shifted ? about.shift.sequence : 0u);
     return detail::may_be_in_flight(about.tcp, reverse(from), seq) ? drop_reason::none : drop_reason::icmp_unrelated;
@@ -126,6 +127,7 @@ void engine<Policies>::translate_error(packet const& p, frame& f, packet_view co
     to.destination = leaving.destination;
     nat_rewriter<>::replace(p.view, to, outer);
     incremental_checksum::commit(p.view, outer, f.offload.checksum);
+    if (about.rewrites != 0) lead_to_station(f, about, from);
 }
 
 }  // namespace halfproxy

@@ -219,6 +219,7 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
                       [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
     if constexpr (keeps_address_state) policies_.addresses.advance(stamp_, timers_per_advance);
     sweep_given_up(out);
+    send_pieces(out);
 }
 
 template <engine_policies Policies>
@@ -231,7 +232,7 @@ std::optional<time_point> engine<Policies>::next_deadline() const noexcept {
     consider(v6_.wheel.next_deadline());
     consider(next_fragment_deadline());
     if constexpr (keeps_address_state) consider(policies_.addresses.next_deadline(stamp_));
-    if (is_sweeping()) consider(stamp_);
+    if (is_sweeping() || !pieces_queue_.empty()) consider(stamp_);
     if (!ms) return std::nullopt;
     return now_ + std::chrono::milliseconds(*ms);
 }

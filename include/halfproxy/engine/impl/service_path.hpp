@@ -11,19 +11,61 @@ namespace halfproxy {
 
 template <engine_policies Policies>
 template <class Address>
-std::uint32_t engine<Policies>::number_of(flow<Address> const& f) noexcept {
-    return static_cast<std::uint32_t>(&f - store<Address>().table.records());
+std::uint32_t engine<Policies>::number_of(flow<Address> const& f) const noexcept {
+    return static_cast<std::uint32_t>(&f - const_cast<engine*>(this)->template store<Address>().table.records());
 }
 
-/// A packet that keeps its addresses, from a client to the station of the flow's backend.
+/// A packet that keeps its addresses, from a client to the station of the flow's backend, or into its tunnel: that is `via`'s to tell, at the end.
 template <engine_policies Policies>
 template <class Address>
 void engine<Policies>::lead_to_station(frame& f, flow<Address> const& known, direction from) noexcept {
     if constexpr (leads_flows) {
-        if (from != direction::from_client || f.link != link_type::ethernet || !known.keeps_addresses()) return;
-        station_address const* const station = policies_.addresses.station_of(known, number_of(known));
-        if (station != nullptr && *station != station_address{}) std::memcpy(f.data, station->data(), station->size());
+        if (from != direction::from_client || !known.keeps_addresses()) return;
+        flow_lead const lead = policies_.addresses.lead_of(known, number_of(known));
+        f.via = lead.via;
+        if (f.link == link_type::ethernet && lead.station != station_address{}) std::memcpy(f.data, lead.station.data(), lead.station.size());
     }
+}
+
+/// The same of a packet of our own making.
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::lead_originated(outbox_frame& to, link_type link, flow<Address> const& known, direction from) noexcept {
+    if constexpr (leads_flows) {
+        frame leaving;
+        leaving.data = to.data.data();
+        leaving.length = leaving.wire_length = to.length;
+        leaving.capacity = outbox_frame_bytes;
+        leaving.link = link;
+        lead_to_station(leaving, known, from);
+        if (leaving.via != 0) static_cast<void>(enter_tunnel_beside(leaving));  // it is short, and there is room
+        to.via = leaving.via;
+        to.length = leaving.length;
+    }
+}
+
+/// A SYN or SYN-ACK announces no larger segments than there is room for: in the tunnel, and beside the option that tells who the client is.
+template <engine_policies Policies>
+template <class Address>
+void engine<Policies>::leave_room(tcp_packet& t, flow<Address> const& f, direction from, header_changes& changes) noexcept {
+    if constexpr (leads_flows) {
+        std::uint8_t const version = t.p.view.layout().ip_version;
+        std::uint16_t ceiling = t.f.via != 0 ? policies_.addresses.mss_of(t.f.via, version) : std::uint16_t{0xffff};
+        std::uint16_t const option_bytes = version == 4 ? 8 : 20;
+        bool const inserts = from == direction::from_server && any_announced_ && telling_for(f).option != 0;
+        if (inserts && t.options.mss > 536) ceiling = static_cast<std::uint16_t>(t.options.mss - option_bytes);
+        lower_mss(t.p.view, t.options, ceiling, changes);
+    }
+}
+
+/// Whether nothing of what the server sends is seen here.
+template <engine_policies Policies>
+template <class Address>
+bool engine<Policies>::is_answered_elsewhere(flow<Address> const& known) noexcept {
+    if constexpr (leads_flows)
+        return known.keeps_addresses() && policies_.addresses.lead_of(known, number_of(known)).one_way;
+    else
+        return false;
 }
 
 /// Of a TCP flow whose state has changed: whether its server has accepted it, or refused.
@@ -91,10 +133,7 @@ typename engine<Policies>::decision engine<Policies>::reset_both(tcp_packet& t, 
     outbox_frame* const slot = t.out.claim(exit);
     slot->length = static_cast<std::uint32_t>(
         build_tcp(slot->data, on, {.seq = peer.max_ack + shift, .ack = {}, .flags = tcp_flag::rst, .window = 0}, {}));
-    frame to_peer;
-    to_peer.data = slot->data.data();
-    to_peer.link = t.f.link;
-    lead_to_station(to_peer, f, from);
+    lead_originated(*slot, t.f.link, f, from);
     ++counters_.originated;
     counters_.resets_sent += 2;
     seq_num const expected{t.p.view.tcp().acknowledgment};

@@ -98,7 +98,7 @@ typename engine<Policies>::decision engine<Policies>::connect(tcp_packet& t, flo
     }
     handshake& h = handshakes_[*number];
     detail::begin_handshake(h, t.p.view.tcp(), t.options, client.options, client.isn);
-    plan_announcement(key.tuple, h);
+    plan_announcement(*f, h);
     h.link = t.f.link;
     f->set_phase(flow_phase::connecting);
     f->shift.timestamp = *number;
@@ -127,6 +127,7 @@ typename engine<Policies>::decision engine<Policies>::ask_server(tcp_packet& t, 
     }
     std::memcpy(h.syn.data.data(), t.f.data, t.f.length);
     h.syn.length = t.f.length;
+    h.syn.via = t.f.via;
     h.syn.exit = other(t.f.arrival);
     tcp_tracker<Checks>::open(f.tcp, detail::segment_of_syn(syn, offered));
     arm(f, config_.server_syn.first_retry);
@@ -199,6 +200,16 @@ void engine<Policies>::acknowledge_server(outbox_frame& to, tcp_packet const& t,
                                 .timestamp_echo = t.options.timestamp_value};
     to.length = static_cast<std::uint32_t>(
         build_tcp(to.data, back, {.seq = ack.seq, .ack = ack.ack, .flags = ack.flags, .window = ack.window}, options));
+    lead_originated(to, t.f.link, f, direction::from_client);
+    if (any_announced_) {
+        frame leaving;
+        leaving.data = to.data.data();
+        leaving.length = leaving.wire_length = to.length;
+        leaving.capacity = outbox_frame_bytes;
+        leaving.link = t.f.link;
+        tell_in_option(leaving, parse(leaving.link, leaving.bytes(), leaving.length), f, direction::from_client);
+        to.length = leaving.length;
+    }
     ++counters_.originated;
 }
 
@@ -256,7 +267,7 @@ typename engine<Policies>::decision engine<Policies>::ask_without_timestamps(tcp
     h.next_send = stamp_ + config_.server_syn.first_retry;
     packet_origin const there = origin_of(h.link, parse(h.link, h.syn.bytes(), h.syn.length));
     h.syn.length = static_cast<std::uint32_t>(build_tcp(h.syn.data, there, detail::syn_of(h), detail::offer_of(h)));
-    t.out.push(h.syn.exit, h.syn.bytes());
+    t.out.push(h.syn.exit, h.syn.bytes(), h.syn.via);
     ++counters_.originated;
     return send_in_place(t, way::back, reset, {});
 }

@@ -78,6 +78,8 @@ template <class Address>
         lead_to_station(f, known, from);
     }
     incremental_checksum::commit(p.view, changes, f.offload.checksum);
+    if constexpr (leads_flows)
+        if (any_announced_) tell_in_option(f, p.view, known, from);
 }
 
 template <engine_policies Policies>
@@ -291,8 +293,12 @@ void engine<Policies>::translate_tcp(tcp_packet& t, flow<Address>& f, direction 
     if (f.rewrites != 0) {
         replace_addresses(t.p, f, from, changes);
         lead_to_station(t.f, f, from);
+        if constexpr (leads_flows)
+            if ((t.p.view.tcp().flags & tcp_flag::syn) != 0 && t.options.has_mss) leave_room(t, f, from, changes);
     }
     incremental_checksum::commit(t.p.view, changes, t.f.offload.checksum);
+    if constexpr (leads_flows)
+        if (any_announced_ && f.rewrites != 0) tell_in_option(t.f, t.p.view, f, from);
 }
 
 /// Packets that open, close or answer something are verified; of data the endpoints judge themselves, since changes are
@@ -361,7 +367,7 @@ template <tcp_checks Checks, class Address>
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const [f, refusal] = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(refusal);
-    if (any_announced_ && !f->is_hairpin() && f->tuple[0] == key.tuple) make_room_for_announcement(t, key.tuple);
+    if (any_announced_ && !f->is_hairpin() && f->tuple[0] == key.tuple) make_room_for_announcement(t, *f);
     tcp_tracker<Checks>::open(f->tcp, segment_of<Checks>(t, *f, direction::from_client));
     half_open_changed(*f, +1);
     arm(*f, timeout_of_flow(*f));
@@ -466,7 +472,9 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::se
         return send_in_place(t, way::on, fields, options);
     packet_origin origin = origin_of(t.f.link, {t.p.view.bytes(), t.p.view.layout()});
     detail::set_tuple(origin, f.leaving(from));
-    return send_in_place(t, origin, fields, options, verdict::forward);
+    decision const d = send_in_place(t, origin, fields, options, verdict::forward);
+    lead_to_station(t.f, f, from);
+    return d;
 }
 
 /// RFC 9293 section 3.10.7.1: the answer to a SYN for a port that is closed.

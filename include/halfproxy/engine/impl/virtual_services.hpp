@@ -41,7 +41,6 @@ template <class Address>
 /// Where only the client's direction passes, nothing can be spliced, and the tracker must know of it.
 inline std::string_view fault_of_mode(service_config const& service, engine_config const& engine) noexcept {
     bool const challenges = engine.guard.mode == guard_mode::automatic || engine.guard.mode == guard_mode::always;
-    if (service.mode == forward_mode::ipip) return "\"ipip\" is not available in this version";
     if (!answers_elsewhere(service.mode)) return {};
     if (challenges && engine.guard.method == guard_method::splice)
         return "needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass";
@@ -101,13 +100,16 @@ address_answer<Address> virtual_services<Next>::to_backend(flow_request<Address>
     if (keeps_destination(mode)) {
         address_answer<Address> kept{request.tuple};
         kept.led = true;
+        kept.hairpin = server.beside_clients && !answers_elsewhere(mode);
         return kept;
     }
     flow_request<Address> there = request;
     there.by_name = endpoint_name(request.tuple.destination, request.tuple.destination_port);
     there.tuple.destination = detail::backend_address<Address>(server.address);
     if (server.port != 0) there.tuple.destination_port = server.port;
-    return mode == forward_mode::fullnat ? answer_of_next(there, now, take) : address_answer<Address>{there.tuple};
+    address_answer<Address> answer = mode == forward_mode::fullnat ? answer_of_next(there, now, take) : address_answer<Address>{there.tuple};
+    answer.hairpin |= server.beside_clients;
+    return answer;
 }
 
 template <address_policy Next>
@@ -164,12 +166,52 @@ std::size_t virtual_services<Next>::memory_bytes() const noexcept {
     return bytes;
 }
 
+namespace detail {
+
+[[nodiscard]] constexpr std::uint32_t via_of(backend_ref who) noexcept { return (std::uint32_t{who.service} << 16 | who.backend) + 1; }
+[[nodiscard]] constexpr backend_ref backend_via(std::uint32_t via) noexcept {
+    return via == 0 ? backend_ref{} : backend_ref{static_cast<service_index>((via - 1) >> 16), static_cast<backend_index>(via - 1)};
+}
+
+[[nodiscard]] constexpr tunnel_type type_of(carrier c) noexcept {
+    return c == carrier::ipip ? tunnel_type::ip : c == carrier::gue ? tunnel_type::gue : tunnel_type::gue_direct;
+}
+
+}  // namespace detail
+
 template <address_policy Next>
 template <class Address>
-station_address const* virtual_services<Next>::station_of(flow<Address> const&, std::uint32_t number) const noexcept {
+flow_lead virtual_services<Next>::lead_of(flow<Address> const&, std::uint32_t number) const noexcept {
     backend_ref const who = note_of<Address>(number);
-    if (!who || !goes_by_station(services_[who.service].mode)) return nullptr;
-    return &services_.server(who).station;
+    if (!who || !keeps_destination(services_[who.service].mode)) return {};
+    return {services_.server(who).station, detail::via_of(who), answers_elsewhere(services_[who.service].mode)};
+}
+
+template <address_policy Next>
+std::optional<tunnel> virtual_services<Next>::tunnel_of(std::uint32_t via) const noexcept {
+    backend_ref const who = detail::backend_via(via);
+    if (!who || !services_.exists(who.service) || services_[who.service].mode != forward_mode::ipip) return std::nullopt;
+    tunnel_config const& t = services_[who.service].tunnel;
+    ip_address const& there = services_.server(who).address;
+    return tunnel{.source = t.source_for(there.version),
+                  .destination = there,
+                  .type = detail::type_of(t.carrier),
+                  .mtu = t.mtu,
+                  .udp_port = t.udp_port};
+}
+
+template <address_policy Next>
+ip_address virtual_services<Next>::next_hop_of(std::uint32_t via) const noexcept {
+    backend_ref const who = detail::backend_via(via);
+    return who && services_.exists(who.service) && goes_by_station(services_[who.service].mode) ? services_.server(who).address : ip_address{};
+}
+
+/// IP and TCP headers without options (RFC 6691 section 2).
+template <address_policy Next>
+std::uint16_t virtual_services<Next>::mss_of(std::uint32_t via, std::uint8_t version) const noexcept {
+    auto const into = tunnel_of(via);
+    if (!into || !services_[detail::backend_via(via).service].tunnel.clamp_mss) return 0xffff;
+    return static_cast<std::uint16_t>(into->mtu - into->overhead() - (version == 4 ? 40 : 60));
 }
 
 }  // namespace halfproxy

@@ -73,8 +73,8 @@ inline void router::configure(router_config const& next) {
     announce_at_ = now_;
 }
 
-inline departure router::depart(frame& f, side engine_exit, bool tell) noexcept {
-    departure const d = find_way(f, engine_exit, tell);
+inline departure router::depart(frame& f, side engine_exit, bool tell, ip_address const& next_hop) noexcept {
+    departure const d = find_way(f, engine_exit, tell, next_hop);
     if (d.outcome == verdict::drop) ++counters_.dropped[static_cast<std::size_t>(d.reason)];
     if (std::uint64_t const gave_way = neighbours_.dropped(); gave_way != gave_way_) {
         counters_.dropped[static_cast<std::size_t>(drop_reason::neighbour_queue_full)] += gave_way - gave_way_;
@@ -105,9 +105,10 @@ namespace detail {
 
 }  // namespace detail
 
-inline departure router::find_way(frame& f, side engine_exit, bool tell) noexcept {
+inline departure router::find_way(frame& f, side engine_exit, bool tell, ip_address const& next_hop) noexcept {
     ip_address destination;
     if (drop_reason const error = detail::read_destination(f, destination); error != drop_reason::none) return {verdict::drop, engine_exit, error};
+    if (next_hop.version != 0) destination = next_hop;
     route const* const r = routes_.find(destination);
     if (r == nullptr) {
         if (tell && config_.unreachable == unreachable_policy::icmp) tell_sender(f, engine_exit, icmp_problem::no_route);
@@ -179,17 +180,19 @@ inline std::size_t router::begin_errors(std::span<frame> errors) noexcept {
     return count;
 }
 
-inline void router::end_errors(std::span<frame const> errors, outbox& out) noexcept {
+template <class NextHop>
+void router::end_errors(std::span<frame const> errors, outbox& out, NextHop const& next_hop) noexcept {
     for (frame const& decided : errors) {
         frame f = decided;
         bool const leaves = f.outcome == verdict::forward || f.outcome == verdict::reply;
-        departure const d = leaves ? depart(f, f.outcome == verdict::forward ? other(f.arrival) : f.arrival, false) : departure{verdict::drop, {}, {}};
+        departure const d = leaves ? depart(f, f.outcome == verdict::forward ? other(f.arrival) : f.arrival, false, next_hop(f.via)) : departure{verdict::drop, {}, {}};
         errors_.front(errors_queue_) = f;
         if (d.outcome != verdict::forward || !errors_.lend_front(errors_queue_, d.exit, out)) errors_.drop_front(errors_queue_);
     }
 }
 
-inline void router::depart(outbox& out, std::size_t first) noexcept {
+template <class NextHop>
+void router::depart(outbox& out, std::size_t first, NextHop const& next_hop) noexcept {
     out.keep_if(first, [&](outbox_frame& o) {
         frame f;
         if (o.lent != nullptr) {
@@ -199,7 +202,7 @@ inline void router::depart(outbox& out, std::size_t first) noexcept {
             f.length = f.wire_length = o.length;
             f.capacity = outbox_frame_bytes;
         }
-        departure const d = depart(f, o.exit, false);
+        departure const d = depart(f, o.exit, false, next_hop(o.via));
         o.exit = d.exit;
         return d.outcome == verdict::forward;
     });
