@@ -318,3 +318,41 @@ TEST_CASE("an ICMP error about a hairpinned packet is hairpinned, its addresses 
         CHECK(quote_of(about_answer) == answer);
     }
 }
+
+TEST_CASE("a protocol without ports hairpins by address, and a packet inside a packet is translated as one (dataplane case: unknown protocol, hairpin)") {
+    for (world_of const w : both_families()) {
+        nat_config nat = napt(w);
+        nat.statics = {{prefix_of(w.inside(64)), prefix_of(w.pool(128))}, {prefix_of(w.inside(65)), prefix_of(w.pool(129))}};
+        nat_lab l(w, nat);
+        l.verify_checksums = false;
+        decoded const there = l.passes(l.ip(side::inside, gre_datagram(w.inside(65), w.pool(128))), verdict::reply);
+        CHECK(there.source == w.pool(129).address);
+        CHECK(there.destination == w.inside(64).address);
+        CHECK(there.network_checksum_good);
+        decoded const back = l.passes(l.ip(side::inside, gre_datagram(w.inside(64), w.pool(129))), verdict::reply);
+        CHECK(back.source == w.pool(128).address);
+        CHECK(back.destination == w.inside(65).address);
+        CHECK(l.proxy().flows_now() == 1);
+    }
+    world_of const w;
+    nat_lab l(w, napt(w));
+    l.verify_checksums = false;
+    byte_string const inner = udp_datagram(w.inside(5, 1), w.outside(9, 2));
+    ip4 outer{.source = get32(w.inside(5).address, 0), .destination = get32(w.outside(9).address, 0), .protocol = 4};
+    decoded const out = l.passes(l.ip(side::inside, encode(outer, inner)));
+    CHECK(out.source == w.pool(1).address);
+    CHECK(out.transport == inner);
+}
+
+TEST_CASE("what a link puts behind a datagram stays behind it (dataplane case: trailing bytes after an echo reply)") {
+    for (world_of const w : both_families()) {
+        nat_lab l(w, napt(w));
+        end const x = source_of(l.passes(l.ip(side::inside, ping_datagram(w.inside(5, 700), w.outside(9), 700, true))));
+        byte_string const trailer{1, 2, 3, 4, 5, 6, 7};
+        byte_string const reply = ethernet(ping_datagram(w.outside(9), x, x.port, false)) + trailer;
+        decoded const back = l.passes(l.sends(side::outside, reply));
+        CHECK(destination_of(back) == w.inside(5, 700));
+        CHECK(back.bytes.size() == reply.size());
+        CHECK(byte_string(back.bytes.end() - 7, back.bytes.end()) == trailer);
+    }
+}

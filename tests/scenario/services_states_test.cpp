@@ -279,3 +279,14 @@ TEST_CASE("a thousand configurations while a connection lives: it never notices"
         REQUIRE(l.backend_data(0, 1, 0, sent += 10, 0).fate == verdict::forward);
     }
 }
+
+TEST_CASE("all backends draining: what is open goes on, and nothing new is taken") {
+    service_line<> l({.services = {service_of(2)}});
+    REQUIRE(l.connect(1) == 0);
+    for (unsigned i = 0; i < 2; ++i) l.set_state(i, backend_state::draining);
+    l.ends.client_port = 2;
+    CHECK(l.client_sends(syn_of({.isn = 1})).reason == drop_reason::no_backend);
+    CHECK(l.client_data(1, 0, 0, 10).fate == verdict::forward);
+    l.set_state(1, backend_state::up);
+    CHECK(l.syn(2) == 1);
+}

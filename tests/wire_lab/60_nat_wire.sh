@@ -49,7 +49,7 @@ outwards() {
     local address
     for address in $LAB_CLIENT4 $LAB_CLIENT6; do
         lab_in server ping -q -c 3 -i 0.01 -W 3 $address > /dev/null || return 1
-        lab_in server python3 "$talk" echo-client $address 7 50 1000 || return 1
+        lab_in server python3 "$talk" echo-client $address 7 50 1000 && lab_in server python3 "$talk" echo-client $address 7 10 4000 || return 1  # in fragments
         refused $address || return 1
     done
     [ "$(lab_in server curl -sS --max-time 10 http://$LAB_CLIENT4:8080/data | sha256sum)" = "$sum" ] || return 1
