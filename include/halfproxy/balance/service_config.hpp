@@ -5,6 +5,7 @@
 #include <halfproxy/balance/any_scheduler.hpp>
 #include <halfproxy/balance/backend.hpp>
 #include <halfproxy/balance/backend_pool.hpp>
+#include <halfproxy/balance/health_check.hpp>
 #include <halfproxy/balance/persistence.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/wire/address.hpp>
@@ -30,6 +31,7 @@ struct service_config {
     persistence_prefixes prefixes{};
     std::uint32_t group = 0;  ///< services of the same group share what is remembered of clients; 0: a group of its own
     pool_config pool{};
+    std::optional<health_check> health{};  ///< of each backend; without, all count as up
     std::vector<backend> backends{};
 
     [[nodiscard]] bool same_service(service_config const& other) const noexcept {
