@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // `halfproxy check`: validates a configuration and prints what would be in effect, and what memory it would take.
+#include "checking.hpp"
 #include "commands.hpp"
 #include "tool_config.hpp"
 
@@ -51,8 +52,11 @@ std::size_t nat_bytes(tool_config const& config) {
 std::size_t service_bytes(tool_config const& config) {
     if (config.services.services.empty()) return 0;
     limits_config const& l = config.engine.limits;
+    service_table const table(config.services);
+    planned_checks const plan = plan_checks(table, routing_of(config));
+    std::size_t const checks = plan.targets.empty() ? 0 : health_checks(plan.targets, side::inside, 0, {}).memory_bytes();
     std::size_t const pieces = std::size_t{l.tunnel_pieces} * (l.tunnel_piece_bytes + sizeof(frame) + sizeof(std::uint64_t));
-    return pieces + service_table(config.services).memory_bytes() + (config.engine.limits.flows_v4 + config.engine.limits.flows_v6) * sizeof(backend_ref);
+    return table.memory_bytes() + checks + pieces + (l.flows_v4 + l.flows_v6) * sizeof(backend_ref);
 }
 std::size_t edge_bytes(edge_config const& edge) { return edge.nat64 ? nat64_hosts::memory_bytes(edge.nat64->hosts) : 0; }
 

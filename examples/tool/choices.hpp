@@ -119,6 +119,13 @@ constexpr auto choices_of(forward_mode) {
                                                 {"ipip", forward_mode::ipip},
                                                 {"transparent", forward_mode::transparent}});
 }
+constexpr auto choices_of(on_down) {
+    return std::to_array<choice<on_down>>({{"leave", on_down::leave}, {"reset", on_down::reset}, {"move", on_down::move}});
+}
+constexpr auto choices_of(health_probe) {
+    return std::to_array<choice<health_probe>>(
+        {{"tcp", health_probe::tcp}, {"http", health_probe::http}, {"icmp", health_probe::icmp}, {"udp", health_probe::udp}});
+}
 constexpr auto choices_of(scheduler_kind) {
     return std::to_array<choice<scheduler_kind>>({{"round_robin", scheduler_kind::round_robin},
                                                   {"weighted_round_robin", scheduler_kind::weighted_round_robin},

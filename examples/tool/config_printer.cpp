@@ -87,6 +87,7 @@ class config_printer {
     void optional_ports(std::string_view key, port_range const& value) {
         if (value.first != 0) ports(key, value);
     }
+    void statuses(std::string_view key, port_range const& value) { ports(key, value); }
     void station(std::string_view key, station_address const& value) {
         if (value != station_address{}) line(key, toml_string(to_text(value)));
     }

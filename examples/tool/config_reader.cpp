@@ -201,6 +201,15 @@ void config_reader::ports(std::string_view key, port_range& out) {
         out = parsed(key, *node, parse_ports);
 }
 
+void config_reader::statuses(std::string_view key, port_range& out) {
+    toml::node const* const node = find(key);
+    if (node == nullptr) return;
+    if (node->is_integer())
+        out.first = out.last = static_cast<std::uint16_t>(integer(key, *node, 100, 599));
+    else
+        out = parsed(key, *node, parse_statuses);
+}
+
 void config_reader::station(std::string_view key, station_address& out) {
     if (toml::node const* const node = find(key)) out = parsed(key, *node, parse_station);
 }

@@ -71,6 +71,7 @@ class config_reader {
     void protocol(std::string_view key, std::optional<std::uint8_t>& out);
     void ports(std::string_view key, port_range& out);
     void optional_ports(std::string_view key, port_range& out) { ports(key, out); }  ///< not printed when there are none
+    void statuses(std::string_view key, port_range& out);
     void station(std::string_view key, station_address& out);
     void secret(tool_config& config);
     /// Whether values are read; else they are written, and were judged before.

@@ -16,7 +16,7 @@
 namespace halfproxy::tool {
 
 /// A Visitor has, for each kind of value: choice, number, flag, text, seconds, mark, address, port_address, prefix, route_prefix, prefixes, protocol, ports;
-/// and mode, section, optional_section, tables, optional_address, station, unavailable, reads and require. See config_reader and config_printer.
+/// and mode, section, optional_section, tables, optional_address, station, statuses, unavailable, reads and require. See config_reader and config_printer.
 
 template <class Visitor>
 void describe_address(Visitor& v, port_address& a, std::span<port_address const> before) {

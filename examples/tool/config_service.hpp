@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// The keys of virtual services: [services], [[service]], [[service.backend]]. Part of the schema (config_schema.hpp).
+// The keys of virtual services: [services], [[service]], [service.health], [[service.backend]]. Part of the schema (config_schema.hpp).
 #pragma once
 
+#include "checking.hpp"
 #include "config_values.hpp"
 #include "tool_config.hpp"
 
 #include <halfproxy/engine/service_engine.hpp>
 #include <halfproxy/route/routes.hpp>
 
+#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -89,11 +91,51 @@ void describe_tunnel(Visitor& v, tunnel_config& tunnel) {
 template <class Visitor>
 void describe_pool(Visitor& v, pool_config& pool) {
     v.seconds("slow_start_s", pool.slow_start, 0, 86'400);
-    v.unavailable("on_down");  // nothing here tells that a backend is down, but for passive checks, which leave its flows
+    v.choice("on_down", pool.on_down);
     v.number("passive_failures", pool.passive.failures, 0, 1'000);
     v.seconds("first_inhibition_s", pool.passive.first_inhibition, 1, 86'400);
     v.seconds("longest_inhibition_s", pool.passive.longest_inhibition, 1, 86'400);
     v.require(pool.passive.longest_inhibition >= pool.passive.first_inhibition, "longest_inhibition_s", "must be at least first_inhibition_s");
+}
+
+template <class Visitor>
+void describe_milliseconds(Visitor& v, std::string_view key, std::chrono::milliseconds& out, std::uint32_t least_s, std::uint32_t most_s) {
+    auto given = static_cast<timeout_ms>(out.count());
+    v.seconds(key, given, least_s, most_s);
+    out = std::chrono::milliseconds{given};
+}
+
+template <class Visitor>
+void describe_health(Visitor& v, health_check& c) {
+    v.choice("kind", c.kind, presence::required);
+    v.number("port", c.port, 0, 65'535);
+    describe_milliseconds(v, "interval_s", c.policy.interval, 0, 3'600);
+    describe_milliseconds(v, "timeout_s", c.policy.timeout, 0, 600);
+    v.number("jitter_percent", c.policy.jitter_percent, 0, 50);
+    v.number("rise", c.policy.rise, 1, 1'000);
+    v.number("fall", c.policy.fall, 1, 1'000);
+    describe_milliseconds(v, "flap_window_s", c.policy.flap_window, 0, 86'400);
+    describe_milliseconds(v, "first_hold_s", c.policy.first_hold, 0, 86'400);
+    describe_milliseconds(v, "longest_hold_s", c.policy.longest_hold, 0, 86'400);
+    v.text("path", c.path);
+    v.text("host", c.host);
+    v.statuses("status", c.status);
+    v.text("body", c.body);
+    v.text("send", c.send);
+    v.text("expect", c.expect);
+    if (auto const fault = fault_of(c)) v.require(false, fault->key, fault->what);
+}
+
+/// Of the service's checks beside its backends and the way to them.
+[[nodiscard]] inline std::string_view fault_of_checks(service_config const& s, io_settings const& io) {
+    if (!s.health) return {};
+    if (io.mode != deployment::routed) return "needs [io] mode = \"routed\": a bridge has no address of its own that servers could answer to";
+    for (backend const& b : s.backends) {
+        if (checked_port(s, b) == 0 && s.health->kind != health_probe::icmp) return "needs a port: the service has several, and one of its backends names none";
+        auto const way = way_from_here(b.address, io.addresses, io.routes);
+        if (!way || way->exit != side::inside) return "needs a route to every backend through port \"inside\", and an address of its family there";
+    }
+    return {};
 }
 
 template <class Visitor>
@@ -120,9 +162,11 @@ void describe_service(Visitor& v, tool_config& config, service_config& s) {
     v.number("persistence_prefix6", s.prefixes.v6, 1, 128);
     v.number("persistence_group", s.group, 0, 1'000'000'000);
     describe_pool(v, s.pool);
-    v.unavailable("health");
+    v.optional_section("health", s.health, [](auto& inner, health_check& c) { describe_health(inner, c); });
+    v.require(s.health || s.pool.on_down == on_down::leave, "on_down", "other than \"leave\" needs [service.health], which tells that a backend is down");
     v.tables("backend", s.backends, [&](auto& inner, backend& b) { describe_server(inner, config, s, b); });
     require_nothing_wrong(v, "mode", fault_of_fullnat(s, config.nat));
+    require_nothing_wrong(v, "health", fault_of_checks(s, config.io));
     if (v.reads()) require_no_fault(v, fault_of_last(config.services.services));
 }
 

@@ -102,6 +102,14 @@ port_range parse_ports(std::string_view text) {
     return {first, last};
 }
 
+port_range parse_statuses(std::string_view text) {
+    std::size_t const dash = text.find('-');
+    auto const first = decimal(text.substr(0, dash)), last = decimal(text.substr(dash == std::string_view::npos ? 0 : dash + 1));
+    if (!first || !last || *first < 100 || *last > 599 || *last < *first)
+        throw std::invalid_argument("is no status from 100 to 599, nor a range \"a-b\" of them");
+    return {static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last)};
+}
+
 std::string to_text(port_range const& ports) {
     if (is_every_port(ports)) return "any";
     return ports.first == ports.last ? fmt::format("{}", ports.first) : fmt::format("{}-{}", ports.first, ports.last);

@@ -36,6 +36,9 @@ inline constexpr std::uint32_t longest_timeout_s = 2'073'600;
 [[nodiscard]] port_range parse_ports(std::string_view text);
 [[nodiscard]] std::string to_text(port_range const& ports);
 
+/// "200", "200-399": statuses of HTTP
+[[nodiscard]] port_range parse_statuses(std::string_view text);
+
 /// "any", "tcp", "udp", "icmp", "icmpv6" or an IP protocol number
 [[nodiscard]] std::optional<std::uint8_t> parse_protocol(std::string_view text);
 [[nodiscard]] std::string to_text(std::optional<std::uint8_t> const& protocol);

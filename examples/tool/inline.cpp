@@ -7,6 +7,7 @@
 #include "report.hpp"
 #include "system.hpp"
 #include "tool_config.hpp"
+#include "watched_backends.hpp"
 
 #include <halfproxy/core/version.hpp>
 #include <halfproxy/engine/engine.hpp>
@@ -222,13 +223,17 @@ void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config cons
 
 /// Validated whole, then applied whole, between bursts; or not at all, and the reason is said.
 template <class Engine, class Routed>
-void reload(inline_options const& options, running_config& running, Engine& engine, Routed* routed, reload_counters& counted) {
+void reload(inline_options const& options, running_config& running, Engine& engine, Routed* routed, watched_backends& watched, reload_counters& counted) {
     try {
         if (!options.config) throw usage_error("no --config was given: there is nothing to read again");
         tool_config const next = effective_config(options);
         if (std::string const fault = fault_of_change(*options.config, running, next); !fault.empty()) throw usage_error(fault);
         if (!apply(engine, next)) throw usage_error("there are too many services, with those that have flows left");
-        if (routed != nullptr) routed->router().configure(routing_of(next));
+        if (routed != nullptr) {
+            routed->router().configure(routing_of(next));
+            watched.watch(engine, routing_of(next));
+            routed->carry(watched.checks());
+        }
         running.config = changed(running, next);
         ++counted.applied;
         fmt::print(stderr, "{}: read again, and in force\n", options.config->string());
@@ -268,18 +273,24 @@ run_report run_between(inline_options const& options, tool_config& config, std::
     ports p(config.io);
     translating_edge<Engine> edge(config.edge, *engine);
     std::unique_ptr<routed_engine<translating_edge<Engine>>> routed;
-    if (config.io.mode == deployment::routed) routed = std::make_unique<routed_engine<translating_edge<Engine>>>(edge, routing_of(config, p));
+    watched_backends watched(config.engine.seed);
+    if (config.io.mode == deployment::routed) {
+        router_config const routing = routing_of(config, p);
+        routed = std::make_unique<routed_engine<translating_edge<Engine>>>(edge, routing);
+        watched.watch(*engine, routing);
+        routed->carry(watched.checks());
+    }
     running_config running(config);
     config.engine.secret = {};  // the engine has its copy
     drop_privileges();
     run_report report;
-    report.configured_bytes = engine->memory_bytes() + edge.memory_bytes() + ring_bytes(config.io) + (routed ? routed->router().memory_bytes() : 0);
+    report.configured_bytes = engine->memory_bytes() + edge.memory_bytes() + ring_bytes(config.io) + (routed ? routed->router().memory_bytes() : 0) + watched.memory_bytes();
     report.rss_at_start_bytes = resident_bytes();
     fmt::print(stderr, "halfproxy {}: {} <-> {}, {:.1f} MiB fixed memory\n", library_version, config.io.outside,
                config.io.inside, static_cast<double>(report.configured_bytes) / (1 << 20));
 
     auto const begin = std::chrono::steady_clock::now();
-    auto const read_again = [&] { reload(options, running, *engine, routed.get(), report.reloads); };
+    auto const read_again = [&] { reload(options, running, *engine, routed.get(), watched, report.reloads); };
     if (routed)
         run_to_the_end(p, *routed, *engine, config, options.duration, read_again);
     else
@@ -288,6 +299,7 @@ run_report run_between(inline_options const& options, tool_config& config, std::
     report.take(*engine);
     report.take_edge(edge);
     if (routed) report.take_routing(routed->router());
+    watched.report(report, *engine);
     report.outside = report_of(p.outside, p.counted[0]);
     report.inside = report_of(p.inside, p.counted[1]);
     report.rss_bytes = resident_bytes();

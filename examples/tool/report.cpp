@@ -2,6 +2,7 @@
 // A run's numbers as JSON and as text.
 #include "report.hpp"
 
+#include "checking.hpp"
 #include "commands.hpp"
 #include "config_values.hpp"
 
@@ -158,6 +159,22 @@ json routing_json(routing_report const& r) {
             {"dropped", by_reason(c.dropped)}};
 }
 
+json health_json(health_report const& h) {
+    json backends = json::array();
+    for (checked_backend const& b : h.backends)
+        backends.push_back({{"service", b.service},
+                            {"backend", b.backend},
+                            {"state", b.state},
+                            {"good", b.counters.good},
+                            {"bad", b.counters.bad},
+                            {"transitions", b.counters.transitions},
+                            {"last", b.last}});
+    return {{"packets_sent", h.counters.packets_sent},
+            {"packets_taken", h.counters.packets_taken},
+            {"dropped", by_reason(h.counters.dropped)},
+            {"backends", backends}};
+}
+
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
@@ -217,6 +234,7 @@ std::string json_text(run_report const& r) {
     if (r.nat) out["nat"] = nat_json(*r.nat);
     if (!r.services.empty()) out["services"] = services_json(r.services);
     if (r.routing) out["routing"] = routing_json(*r.routing);
+    if (r.health) out["health"] = health_json(*r.health);
     // Names of files and interfaces need not be UTF-8; JSON must be.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -276,6 +294,14 @@ void run_report::take_services(service_table const& table) {
             s.backends.push_back({to_text(pool[b].address), pool[b].port, pool.open(b), pool.opened_total(b), state});
         }
     }
+}
+
+void run_report::take_health(health_checks const& checks, service_table const& table, std::span<backend_ref const> who) {
+    health_report& h = health.emplace();
+    h.counters = checks.counters();
+    for (health_checks::target_number n = 0; n < checks.size(); ++n)
+        h.backends.push_back({service_text(table, who[n].service), backend_text(table, who[n]), checks.state(n) == halfproxy::health::up ? "up" : "down",
+                              checks.counters(n), text_of(checks.last_result(n))});
 }
 
 report_file::report_file(std::optional<std::filesystem::path> const& path) {

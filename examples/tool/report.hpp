@@ -8,6 +8,7 @@
 #include <halfproxy/engine/counters.hpp>
 #include <halfproxy/engine/translating_edge.hpp>
 #include <halfproxy/route/router.hpp>
+#include <halfproxy/run/health_checks.hpp>
 
 #include <array>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +70,19 @@ struct service_report {
     std::vector<backend_report> backends{};
 };
 
+/// Health checks: all, and each backend's.
+struct checked_backend {
+    std::string service{};
+    std::string backend{};
+    std::string_view state{};
+    health_target_counters counters{};
+    std::string last{};  ///< what the last check found
+};
+struct health_report {
+    health_counters counters{};
+    std::vector<checked_backend> backends{};
+};
+
 /// Of routed mode: what the router did beside the engine.
 struct routing_report {
     router_counters counters{};
@@ -100,6 +115,7 @@ struct run_report {
     std::optional<nat_report> nat{};
     std::vector<service_report> services{};
     std::optional<routing_report> routing{};
+    std::optional<health_report> health{};
 
     /// After take(): what was dropped at the edge is in its counters alone.
     template <class Edge>
@@ -125,11 +141,13 @@ struct run_report {
     }
     void take_services(service_table const& table);
     void take_nat(address_plan const& plan);
+    /// `who` says whose each target is.
+    void take_health(health_checks const& checks, service_table const& table, std::span<backend_ref const> who);
     void take_routing(router const& r) { routing = {r.counters(), r.neighbours().counters()}; }
 
-    /// By the engine and the router together: every packet under one reason.
+    /// By the engine, the router and the checks together: every packet under one reason.
     [[nodiscard]] std::uint64_t dropped(std::size_t reason) const noexcept {
-        return counters.dropped[reason] + (routing ? routing->counters.dropped[reason] : 0);
+        return counters.dropped[reason] + (routing ? routing->counters.dropped[reason] : 0) + (health ? health->counters.dropped[reason] : 0);
     }
 };
 

@@ -72,6 +72,7 @@
 #include <halfproxy/balance/backend_pool.hpp>     // states, limits, slow start and passive checks of a service's backends
 #include <halfproxy/balance/fixed_list.hpp>       // a list that never allocates after its constructor
 #include <halfproxy/balance/hash.hpp>             // hashes that choose backends, the same on every node
+#include <halfproxy/balance/health_check.hpp>     // how a service's servers are checked, and what would be wrong with it
 #include <halfproxy/balance/indexed_heap.hpp>     // the least of things whose keys change
 #include <halfproxy/balance/maglev.hpp>           // Maglev's look-up table
 #include <halfproxy/balance/persistence.hpp>      // clients that come back to the same server

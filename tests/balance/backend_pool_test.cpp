@@ -219,6 +219,35 @@ TEST_CASE("the last backend that takes anything is never inhibited") {
     CHECK(b.open(2) == "bb");
 }
 
+TEST_CASE("a backend takes new flows when neither its checks nor its packets hold anything against it") {
+    bench b(servers(3), {.passive = {.failures = 1, .first_inhibition = 1000}});
+    b.pool.set_state(0, backend_state::down);
+    b.pool.failed(1);
+    CHECK(b.open(3) == "ccc");
+    b.wait(1000);
+    CHECK(b.open(4).find('a') == std::string::npos);  // time alone does not bring it back
+    CHECK(b.pool.takes(1));
+    b.pool.set_state(0, backend_state::up);
+    b.pool.failed(0);
+    CHECK_FALSE(b.pool.takes(0));
+    b.pool.set_state(0, backend_state::up);  // checked since
+    CHECK(b.pool.takes(0));
+}
+
+TEST_CASE("whom passive checks keep out takes new flows again when checks take out all others") {
+    bench b(servers(4), {.passive = {.failures = 1, .first_inhibition = 100'000}});
+    b.pool.set_state(3, backend_state::down);
+    b.pool.failed(0);
+    b.pool.failed(1);
+    CHECK(b.open(2) == "cc");
+    b.pool.set_state(2, backend_state::down);
+    CHECK(b.pool.ready() == 2);
+    CHECK(b.open(4).find_first_of("cd-") == std::string::npos);
+    b.pool.failed(0);
+    b.pool.failed(1);
+    CHECK(b.open(2) == "bb");  // again the last is not taken out
+}
+
 TEST_CASE("a removed backend is forgotten with its last flow, and its place is free then") {
     bench b(servers(2), {}, 2);
     b.open(4);

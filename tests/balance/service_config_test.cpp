@@ -165,6 +165,8 @@ TEST_CASE("modes that do not rewrite packets cannot change ports or do without t
 
 TEST_CASE("values out of their range, and keys without the one they belong to") {
     CHECK(said_after([](auto& all) { all[0].protocol = 1; }) == "0 proto: must be tcp or udp");
+    CHECK(said_after([](auto& all) { all[0].health.emplace().policy.rise = 0; }) == "0 health: must be at least 1");
+    CHECK(said_after([](auto& all) { all[0].health.emplace(); }).empty());
     CHECK(said_after([](auto& all) { all[0].table_size = 65'537; }) == "0 table_size: belongs to the schedulers maglev and source_hash");
     CHECK(said_after([](auto& all) { all[0].scheduler = scheduler_kind::maglev; all[0].table_size = 199; }) ==
           "0 table_size: must be at least 100 times the number of backends");

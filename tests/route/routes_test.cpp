@@ -5,7 +5,10 @@
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 using namespace halfproxy;
 
@@ -143,4 +146,24 @@ TEST_CASE("an answered address lies in a port's prefix, and the longest prefix s
     CHECK(port_of(v4(10, 1, 2, 3), nested) == side::inside);
     CHECK(port_of(v4(10, 2, 2, 3), nested) == side::outside);
     CHECK(!port_of(v4(11, 2, 2, 3), nested));
+}
+
+TEST_CASE("what we send ourselves leaves in the name of our address in the next hop's prefix, the longest, and never of a link-local one") {
+    std::vector<port_address> addresses = two_networks;
+    addresses.push_back({side::inside, v4(198, 51, 100, 129), 25});
+    addresses.push_back({side::inside, ip_address::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}), 64});
+    ip_address const link_local = ip_address::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9});
+    std::vector<static_route> const routes{{{v4(10, 0, 0, 0), 8}, v4(192, 0, 2, 9), {}}, {{v6(0xfd09, 0), 16}, link_local, side::inside}};
+    auto const from = [&](ip_address const& destination) {
+        auto const way = way_from_here(destination, addresses, routes);
+        REQUIRE(way);
+        return std::pair{way->exit, way->source};
+    };
+    CHECK(from(v4(198, 51, 100, 80)) == std::pair{side::inside, v4(198, 51, 100, 1)});
+    CHECK(from(v4(198, 51, 100, 180)) == std::pair{side::inside, v4(198, 51, 100, 129)});
+    CHECK(from(v4(10, 1, 2, 3)) == std::pair{side::outside, v4(192, 0, 2, 1)});
+    CHECK(from(v6(0xfd02, 80)) == std::pair{side::inside, v6(0xfd02, 1)});
+    CHECK(from(v6(0xfd09, 80)) == std::pair{side::inside, v6(0xfd02, 1)});
+    CHECK(!way_from_here(v4(203, 0, 113, 1), addresses, routes));
+    CHECK(!way_from_here(v6(0xfd02, 80), std::span(two_networks).first(2), {}));
 }

@@ -198,3 +198,50 @@ TEST_CASE("the engine's timers run between the router's, and draining reaches it
     late.client_port = 40001;
     CHECK(w.sends(side::outside, link_frame(our_outside_mac, client_mac, tcp_datagram(late, true, syn_of({.isn = 7})))).reason == drop_reason::policy_denied);
 }
+
+TEST_CASE("health checks leave with link addresses of the server's network, wait for them like the rest, and their answers reach neither router nor engine") {
+    for (unsigned const version : {4u, 6u}) {
+        CAPTURE(version);
+        plain_world w(two_networks());
+        health_target t{.check = {.kind = health_probe::tcp}, .port = 8080};
+        t.address = version == 4 ? ip_address::v4(0xc6336450) : ip6_of(2, 0x80);
+        t.source = version == 4 ? ip_address::v4(0xc6336401) : ip6_of(2, 1);
+        health_checks checks({t}, side::inside, 1, {});
+        w.routed.carry(&checks);
+        w.settle();  // the first SYN waits for the server's address, and leaves when it is known
+        while (checks.running() == 0) w.pass(100ms);
+        std::optional<decoded> syn;
+        for (int i = 0; i < 50 && !syn; ++i) {
+            w.pass(100ms);
+            for (left_frame const& l : w.left)
+                if ((l.type() == 0x0800 || l.type() == 0x86dd) && l.to() == server_mac && l.exit == side::inside && l.packet().protocol == 6) {
+                    syn = l.packet();
+                    CHECK(l.from() == our_inside_mac);
+                }
+        }
+        REQUIRE(syn);
+        std::uint64_t const seen = w.engine->seen, received = w.counters().received;
+        tcp answer{.source_port = 8080, .destination_port = syn->source_port, .seq = 77, .ack = syn->tcp.seq + 1, .flags = flags::syn | flags::ack};
+        byte_string datagram;
+        if (version == 4) {
+            datagram = tcp_packet(ip4{.source = 0xc6336450, .destination = 0xc6336401}, answer);
+        } else {
+            ip6 ip;
+            ip.source = net6(2, 0x80);
+            ip.destination = net6(2, 1);
+            datagram = tcp_packet(ip, answer);
+        }
+        w.left.clear();
+        CHECK(w.sends(side::inside, link_frame(our_inside_mac, server_mac, datagram)).outcome == verdict::hold);
+        CHECK(w.engine->seen == seen);
+        CHECK(w.counters().received == received);
+        w.pass(0ms);
+        CHECK(checks.last_result(0).found == health_finding::connected);
+        REQUIRE(w.left.size() == 1);
+        CHECK(w.left[0].packet().tcp.flags == flags::rst);
+        CHECK(w.left[0].to() == server_mac);
+        checks.drain();
+        w.pass(10s);
+        CHECK(!checks.next_deadline());
+    }
+}

@@ -232,6 +232,41 @@ via = "192.0.2.254"
 to = "2001:db8::/32"
 via = "fe80::9"
 port = "inside"
+[[service]]
+address = "192.0.2.80"
+port = 80
+on_down = "reset"
+[service.health]
+kind = "http"
+interval_s = 0.5
+timeout_s = 0.25
+jitter_percent = 20
+rise = 4
+fall = 5
+flap_window_s = 90
+first_hold_s = 6
+longest_hold_s = 120
+path = "/health?deep"
+host = "www.example.org"
+status = "200-204"
+body = "all is \\"well\\""
+[[service.backend]]
+address = "198.51.100.80"
+port = 8080
+[[service]]
+address = "192.0.2.80"
+port = "any"
+proto = "udp"
+on_down = "move"
+health = { kind = "udp", port = 53, send = "are you there\\u0000", expect = "yes" }
+[[service.backend]]
+address = "198.51.100.81"
+[[service]]
+address = "192.0.2.81"
+port = "any"
+health = { kind = "icmp" }
+[[service.backend]]
+address = "198.51.100.82"
 """
 
 
@@ -290,6 +325,11 @@ class Check(ToolTest):
                      'via = "192.0.2.254"', 'via = "fe80::9"']:
             self.assertIn(line, lines)
         self.assertEqual(lines.count('port = "inside"'), 3)
+        for line in ['on_down = "reset"', "[service.health]", 'kind = "http"', "interval_s = 0.500", "timeout_s = 0.250", "jitter_percent = 20", "rise = 4", "fall = 5",
+                     "flap_window_s = 90", "first_hold_s = 6", "longest_hold_s = 120", 'path = "/health?deep"', 'host = "www.example.org"', 'status = "200-204"',
+                     'body = "all is \\"well\\""', 'on_down = "move"', 'kind = "udp"', "port = 53", 'send = "are you there\\u0000"', 'expect = "yes"', 'kind = "icmp"',
+                     "interval_s = 5", "timeout_s = 2", "jitter_percent = 10", "rise = 2", "fall = 3", 'status = "200-399"', 'path = "/"', 'on_down = "leave"']:
+            self.assertIn(line, lines)
         self.assertIn("promiscuous = true", self.effective(ROUTED.replace("unreachable", "promiscuous = true\nunreachable")).splitlines())
 
     def test_routed_services_and_hairpins_follow_from_addresses_and_routes(self):
@@ -348,6 +388,48 @@ class Check(ToolTest):
         ]:
             with self.subTest(text):
                 self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", words)
+
+    def test_a_health_check_that_cannot_work_is_refused_with_line_and_key(self):
+        routed = '[io]\nmode = "routed"\n[[io.address]]\nport = "outside"\naddress = "192.0.2.1/24"\n[[io.address]]\nport = "inside"\naddress = "198.51.100.1/24"\n'
+
+        def service(health, backend="198.51.100.80", before="", port="80", rest=""):
+            return f'{routed}[[service]]\naddress = "192.0.2.80"\nport = {port}\n{before}[service.health]\n{health}[[service.backend]]\naddress = "{backend}"\n{rest}'
+        http, tcp, udp, icmp = (f'kind = "{kind}"\n' for kind in ("http", "tcp", "udp", "icmp"))
+        for text, line, key, words in [
+            (service(""), 12, "service.health.kind", "tcp|http|icmp|udp"),
+            (service('kind = "smtp"\n'), 13, "service.health.kind", "tcp|http|icmp|udp"),
+            (service(tcp + "interval_s = 0.04\n"), 14, "service.health.interval_s", "0.05"),
+            (service(tcp + "interval_s = 3601\n"), 14, "service.health.interval_s", "3600"),
+            (service(tcp + "timeout_s = 0\n"), 14, "service.health.timeout_s", "0.02"),
+            (service(tcp + "jitter_percent = 51\n"), 14, "service.health.jitter_percent", "50"),
+            (service(tcp + "rise = 0\n"), 14, "service.health.rise", "from 1"),
+            (service(tcp + "fall = 0\n"), 14, "service.health.fall", "from 1"),
+            (service(tcp + "first_hold_s = 301\n"), 12, "service.health.longest_hold_s", "first_hold_s"),
+            (service(tcp + "port = 65536\n"), 14, "service.health.port", "65535"),
+            (service(icmp + "port = 80\n"), 14, "service.health.port", "icmp"),
+            (service(tcp + 'path = "/x"\n'), 14, "service.health.path", "http"),
+            (service(tcp + 'body = "x"\n'), 14, "service.health.body", "http"),
+            (service(udp + 'status = 200\n'), 14, "service.health.status", "http"),
+            (service(http + 'send = "x"\n'), 14, "service.health.send", "udp"),
+            (service(http + 'path = "health"\n'), 14, "service.health.path", 'begin with "/"'),
+            (service(http + 'path = "/a b"\n'), 14, "service.health.path", "%20"),
+            (service(http + 'host = "a\\nb"\n'), 14, "service.health.host", "control"),
+            (service(http + "status = 99\n"), 14, "service.health.status", "from 100 to 599"),
+            (service(http + 'status = "300-200"\n'), 14, "service.health.status", "from 100 to 599"),
+            (service(http + 'status = "ok"\n'), 14, "service.health.status", "from 100 to 599"),
+            (service(http + f'body = "{"x" * 129}"\n'), 14, "service.health.body", "128"),
+            (service(udp + f'send = "{"x" * 129}"\n'), 14, "service.health.send", "128"),
+            (service(tcp + "every_s = 5\n"), 14, "service.health.every_s", "known here"),
+            (service(tcp, port='"any"'), 12, "service.health", "needs a port"),
+            (service(tcp, backend="203.0.113.80"), 12, "service.health", "route"),
+            (service(tcp, backend="192.0.2.90"), 12, "service.health", 'port "inside"'),
+            (service(tcp)[len(routed):], 4, "service.health", 'mode = "routed"'),
+            (routed + '[[service]]\naddress = "192.0.2.80"\nport = 80\non_down = "reset"\n[[service.backend]]\naddress = "198.51.100.80"\n', 12, "service.on_down", "[service.health]"),
+            (service(tcp, before='on_down = "drain"\n'), 12, "service.on_down", "leave|reset|move"),
+        ]:
+            with self.subTest(text):
+                self.assert_refused(self.check(text), f"c.toml:{line}: {key}: ", words)
+        self.assertIn("port = 443", self.effective(service(tcp + "port = 443\n", port='"any"')).splitlines())
 
     def test_a_server_can_be_told_who_its_clients_are(self):
         lines = self.effective('[[splice.backend]]\naddress = "192.0.2.80"\nport = 80\nproxy_protocol = "v1"\n').splitlines()
@@ -548,8 +630,6 @@ class Check(ToolTest):
     def test_what_this_version_lacks_is_refused_and_not_ignored(self):
         for text, line, key in [
             ("[metrics]\nport = 9", 1, "metrics"),
-            ('[[service]]\naddress = "203.0.113.80"\non_down = "reset"', 3, "service.on_down"),
-            ('[[service]]\naddress = "203.0.113.80"\nhealth = "tcp"', 3, "service.health"),
             ('[[rule]]\naction = "deny"\nserver_name = "example.net"', 3, "rule.server_name"),
         ]:
             with self.subTest(text):

@@ -60,6 +60,7 @@ class backend_pool {
     bool configure(std::span<backend const> all, bool at_once = false) noexcept;
     void set_pool_config(pool_config const& config) noexcept;
     void set_weight(backend_index i, std::uint16_t weight) noexcept;
+    /// What passive checks held against it is forgotten when it is up. When nobody is left but whom passive checks keep out, those take new flows again.
     void set_state(backend_index i, backend_state state) noexcept;
 
     // --- The path of packets ----------------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ class backend_pool {
     [[nodiscard]] std::uint32_t ramped(member const& m) const noexcept;
     [[nodiscard]] ns wakeup_of(member const& m) const noexcept;
     void inhibit(member& m) noexcept;
+    void relent() noexcept;
     void index_identities() noexcept;
 
     pool_config config_;

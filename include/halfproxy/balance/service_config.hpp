@@ -5,6 +5,7 @@
 #include <halfproxy/balance/any_scheduler.hpp>
 #include <halfproxy/balance/backend.hpp>
 #include <halfproxy/balance/backend_pool.hpp>
+#include <halfproxy/balance/health_check.hpp>
 #include <halfproxy/balance/persistence.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/wire/address.hpp>
@@ -33,6 +34,7 @@ struct service_config {
     proxy_header proxy = proxy_header::none;  ///< servers are told who their clients are: a service that changes it counts as another one
     std::uint8_t client_option = 0;           ///< or in a TCP option of this kind; 0: they are not
     pool_config pool{};
+    std::optional<health_check> health{};  ///< of each backend; without, all count as up
     std::vector<backend> backends{};
 
     [[nodiscard]] bool same_service(service_config const& other) const noexcept {

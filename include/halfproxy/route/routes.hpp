@@ -55,6 +55,16 @@ struct route {
 /// The port whose connected prefix holds `a`: the longest, if several do.
 [[nodiscard]] std::optional<side> port_of(ip_address const& a, std::span<port_address const> addresses) noexcept;
 
+/// How something of our own reaches a destination: through which port, and in whose name.
+struct own_way {
+    side exit = side::outside;
+    ip_address source{};  ///< our address in the prefix that the next hop lies in
+};
+
+/// Nothing without a route, or without an address there. Entries must have no problem. Allocates.
+[[nodiscard]] std::optional<own_way> way_from_here(ip_address const& destination, std::span<port_address const> addresses,
+                                                   std::span<static_route const> routes);
+
 /// Made once; entries must have no problem. find() compares with one route after the other, longest first: made for tens of routes, not for
 /// the Internet's.
 class route_table {

@@ -2,6 +2,7 @@
 // When a server counts as up or down: results of checks in, transitions out. No socket, no clock: time is an argument.
 #pragma once
 
+#include <halfproxy/balance/health_check.hpp>
 #include <halfproxy/core/random.hpp>
 #include <halfproxy/core/time.hpp>
 
@@ -11,21 +12,6 @@
 #include <optional>
 
 namespace halfproxy {
-
-enum class health : std::uint8_t { up, down };
-
-struct health_policy {
-    std::chrono::milliseconds interval{5'000};  ///< from the beginning of one check to the beginning of the next
-    std::chrono::milliseconds timeout{2'000};   ///< of one check
-    std::uint32_t jitter_percent = 10;          ///< of the interval, either way: checks of many servers drift apart
-    std::uint32_t rise = 2;                     ///< good results in a row that make it up
-    std::uint32_t fall = 3;                     ///< bad results in a row that make it down
-
-    // Damping: one that goes down again within `flap_window` of coming up stays down longer each time.
-    std::chrono::milliseconds flap_window{60'000};
-    std::chrono::milliseconds first_hold{5'000};    ///< after the first flap; doubled with each that follows
-    std::chrono::milliseconds longest_hold{300'000};
-};
 
 /// One server. rise and fall of 0 count as 1.
 class health_state {

@@ -6,8 +6,10 @@
 #include <halfproxy/core/outbox.hpp>
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/route/router.hpp>
+#include <halfproxy/run/health_checks.hpp>
 #include <halfproxy/run/pump.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <optional>
@@ -27,11 +29,15 @@ class routed_engine {
   public:
     routed_engine(Engine& engine, router_config const& config) : engine_(engine), router_(config) {}
 
+    /// From now on these checks go the way of its packets, but not through the engine. Borrowed; null: none.
+    void carry(health_checks* checks) noexcept { checks_ = checks; }
+
     /// Reorders the burst: what the router decides on alone comes last. The rest keeps its order.
     void process(std::span<frame> burst, time_point now, outbox& out) noexcept {
         router_.begin(now);
         std::size_t count = 0;
         for (std::size_t i = 0; i < burst.size(); ++i) {
+            if (checks_ != nullptr && checks_->take(burst[i], now)) continue;
             if (!router_.arrive(burst[i], out)) continue;
             if (count != i) std::swap(burst[count], burst[i]);
             ++count;
@@ -55,20 +61,25 @@ class routed_engine {
             router_.end_errors(some, out, next_hop());
         } else {
             engine_.advance(now, out);
+            if (checks_ != nullptr) checks_->advance(now, out);  // behind the engine, which knows what time it is when a server goes down
             router_.depart(out, first, next_hop());
         }
         router_.finish(out);
     }
 
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept {
-        auto const a = engine_.next_deadline(), b = router_.next_deadline();
-        return a && b ? std::min(*a, *b) : a ? a : b;
+        std::optional<time_point> due = engine_.next_deadline();
+        auto const also = [&due](std::optional<time_point> const& t) { due = due && t ? std::min(*due, *t) : due ? due : t; };
+        also(router_.next_deadline());
+        if (checks_ != nullptr) also(checks_->next_deadline());
+        return due;
     }
 
     void drain() noexcept
         requires requires(Engine& e) { e.drain(); }
     {
         engine_.drain();
+        if (checks_ != nullptr) checks_->drain();
     }
 
     [[nodiscard]] Engine& engine() noexcept { return engine_; }
@@ -98,6 +109,7 @@ class routed_engine {
 
     Engine& engine_;
     halfproxy::router router_;
+    health_checks* checks_ = nullptr;
 };
 
 }  // namespace halfproxy

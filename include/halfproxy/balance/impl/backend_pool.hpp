@@ -141,7 +141,6 @@ void backend_pool<Scheduler>::set_weight(backend_index i, std::uint16_t weight) 
     refresh(i);
 }
 
-/// What was held against it from the data path is forgotten when somebody says that it is up.
 template <scheduler Scheduler>
 void backend_pool<Scheduler>::set_state(backend_index i, backend_state state) noexcept {
     member& m = members_[i];
@@ -154,6 +153,17 @@ void backend_pool<Scheduler>::set_state(backend_index i, backend_state state) no
         if (was_out) m.ramp_begin = now_;
     }
     refresh(i);
+    if (willing_ == 0) relent();
+}
+
+/// Passive checks never take out the last one; nor may those that they took out be missing when the others go.
+template <scheduler Scheduler>
+void backend_pool<Scheduler>::relent() noexcept {
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        if (members_[i].inhibited_until <= now_) continue;
+        members_[i].inhibited_until = now_;
+        refresh(static_cast<backend_index>(i));
+    }
 }
 
 // --- Shares ---------------------------------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ using fault = std::optional<service_fault>;
     if (s.table_size > largest_maglev_size) return wrong("table_size", "must be at most 1048573");
     if (s.prefixes.v4 > 32 || s.prefixes.v6 > 128) return wrong("persistence_prefix", "is longer than an address");
     if (s.group != 0 && s.persistence == 0) return wrong("persistence_group", "needs persistence");
+    if (s.health)
+        if (auto const f = fault_of(*s.health)) return wrong("health", f->what);
     if (s.backends.empty()) return wrong("backend", "is missing: a service needs at least one");
     if (s.backends.size() > most_backends) return wrong("backend", "has more than 4096 entries");
     std::uint32_t weights = 0;

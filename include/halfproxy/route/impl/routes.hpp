@@ -115,4 +115,22 @@ inline route const* route_table::find(ip_address const& destination) const noexc
     return nullptr;
 }
 
+inline std::optional<own_way> way_from_here(ip_address const& destination, std::span<port_address const> addresses,
+                                            std::span<static_route const> routes) {
+    route_table const table(addresses, routes);
+    route const* const r = table.find(destination);
+    if (r == nullptr) return std::nullopt;
+    ip_address const& next_hop = r->on_link() ? destination : r->via;
+    std::optional<own_way> way;
+    int longest = -1;
+    for (port_address const& a : addresses) {
+        if (a.port != r->exit || a.address.version != destination.version || is_link_local(a.address)) continue;
+        int const length = a.on_link().contains(next_hop) ? a.length : 0;  // where the next hop is link-local any other will do
+        if (length <= longest) continue;
+        longest = length;
+        way = own_way{a.port, a.address};
+    }
+    return way;
+}
+
 }  // namespace halfproxy
