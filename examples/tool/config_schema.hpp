@@ -63,10 +63,12 @@ void describe_io(Visitor& v, io_settings& io) {
     v.mode("mode", io);
     v.number("shards", io.shards, 1, 256);
     v.number("ring_slots", io.ring_slots, 16, 65'536);
-    v.number("ring_slot_bytes", io.ring_slot_bytes, 66'048, 1u << 20);
+    v.number("ring_slot_bytes", io.ring_slot_bytes, 256, 1u << 20);
     v.require(io.ring_slot_bytes % 64 == 0, "ring_slot_bytes", "must be a multiple of 64");
     v.number("transmit_slots", io.transmit_slots, 0, 65'536);
     v.require(io.transmit_slots % 32 == 0, "transmit_slots", "must be a multiple of 32");
+    v.number("ring_long_frames", io.ring_long_frames, 0, 1024);
+    v.number("receive_buffer_bytes", io.receive_buffer_bytes, 65'536, 1u << 30);
     v.number("send_buffer_bytes", io.send_buffer_bytes, 65'536, 1u << 30);
     v.flag("promiscuous", io.promiscuous);
     v.flag("bypass_qdisc", io.bypass_qdisc);

@@ -164,6 +164,8 @@ port open_port(std::string const& interface, io_settings const& io) {
         return port({.interface = interface,
                      .slots = io.ring_slots,
                      .slot_bytes = io.ring_slot_bytes,
+                     .long_frames = io.ring_long_frames,
+                     .receive_buffer_bytes = io.receive_buffer_bytes,
                      .send_buffer_bytes = io.send_buffer_bytes,
                      .transmit_slots = io.transmit_slots,
                      .promiscuous = io.promiscuous,
@@ -264,7 +266,8 @@ port_report report_of(port& p, port_counters const& counted) {
 }
 
 std::size_t ring_bytes(io_settings const& io) {
-    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes);
+    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.ring_long_frames} * af_packet_long_frame_bytes +
+                std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes);
 }
 
 /// Opens the ports, runs, and says what it came to.

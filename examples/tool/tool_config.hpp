@@ -27,8 +27,10 @@ struct io_settings {
     io_backend backend = io_backend::af_packet;
     deployment mode = deployment::bridge;
     std::uint32_t shards = 1;
-    std::uint32_t ring_slots = 1024;
-    std::uint32_t ring_slot_bytes = 67'648;
+    std::uint32_t ring_slots = 4096;
+    std::uint32_t ring_slot_bytes = 1984;
+    std::uint32_t ring_long_frames = 64;
+    std::uint32_t receive_buffer_bytes = 64u << 20;
     std::uint32_t transmit_slots = 256;
     std::uint32_t send_buffer_bytes = 4u << 20;
     bool promiscuous = true;

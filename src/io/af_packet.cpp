@@ -35,6 +35,10 @@ void* linux_packet_calls::map(std::size_t bytes, int descriptor) noexcept {
 
 void linux_packet_calls::unmap(void* address, std::size_t bytes) noexcept { ::munmap(address, bytes); }
 
+std::ptrdiff_t linux_packet_calls::receive_message(int descriptor, msghdr* message, int flags) noexcept {
+    return ::recvmsg(descriptor, message, flags);
+}
+
 int linux_packet_calls::send_many(int descriptor, mmsghdr* messages, unsigned count, int flags) noexcept {
     return ::sendmmsg(descriptor, messages, count, flags);
 }

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
+#include <memory>
 #include <sys/uio.h>
 
 namespace halfproxy {
@@ -18,6 +20,11 @@ namespace af_packet_detail {
 inline constexpr std::size_t batch_frames = 64;
 inline constexpr std::uint32_t vlan_tag_bytes = 4;
 inline constexpr std::size_t mac_addresses_bytes = 12;
+
+/// Of a long frame's memory, so that a VLAN tag fits before it, and the IP header behind 14 bytes is aligned to 16.
+inline constexpr std::uint32_t long_frame_offset = 18;
+inline constexpr std::uint32_t long_frame_room = af_packet_long_frame_bytes - long_frame_offset;
+inline constexpr std::uint32_t fetch_tries = 3;
 
 /// An interface that went down makes the socket readable until its error is fetched. A system call on every empty
 /// receive() would spoil spinning, one on every 64th ends the wake-ups soon enough.
@@ -48,7 +55,7 @@ inline bool link_down(int code) noexcept { return code == ENETDOWN || code == EN
 template <class Calls>
 io_capabilities basic_af_packet_io<Calls>::capabilities() const noexcept {
     return {.link = link_type::ethernet, .partial_checksums = true, .segmentation = true,
-            .max_frame_bytes = options_.slot_bytes - frame_slack_bytes};
+            .max_frame_bytes = std::max(options_.long_frames != 0 ? af_packet_long_frame_bytes : 0, options_.slot_bytes) - frame_slack_bytes};
 }
 
 template <class Calls>
@@ -66,22 +73,68 @@ void basic_af_packet_io<Calls>::release_slots() noexcept {
     }
 }
 
-/// False when the frame did not fit into the slot with frame_slack_bytes behind it.
 template <class Calls>
-bool basic_af_packet_io<Calls>::take_slot(tpacket2_hdr const& header, frame& out) const noexcept {
-    std::uint32_t const room = options_.slot_bytes - std::min<std::uint32_t>(header.tp_mac, options_.slot_bytes);
-    if (header.tp_snaplen < header.tp_len || header.tp_len + frame_slack_bytes > room) return false;
-    auto* const data = reinterpret_cast<std::uint8_t*>(const_cast<tpacket2_hdr*>(&header)) + header.tp_mac;
-    af_packet_detail::virtio_header device;
-    std::memcpy(&device, data - sizeof device, sizeof device);
+std::uint8_t* basic_af_packet_io<Calls>::long_frame() const noexcept {
+    return &long_frames_[std::size_t{long_count_} * af_packet_long_frame_bytes + af_packet_detail::long_frame_offset];
+}
+
+/// False when the frame is lost: it was cut, for the queue had no room for it.
+template <class Calls>
+bool basic_af_packet_io<Calls>::take(tpacket2_hdr const& header, frame& out) noexcept {
     out = frame{};
-    out.data = data;
     out.length = header.tp_len;
-    out.capacity = room;
-    out.offload = af_packet_detail::to_offload(device);
+    bool const taken = (header.tp_status & TP_STATUS_COPY) != 0 ? take_long(header, out) : take_slot(header, out);
+    if (!taken) return false;
     if ((header.tp_status & TP_STATUS_VLAN_VALID) != 0) af_packet_detail::restore_vlan_tag(header, out);
     out.wire_length = out.length;
     return true;
+}
+
+/// A frame that fills its slot to the last bytes moves to where there is room behind it.
+template <class Calls>
+bool basic_af_packet_io<Calls>::take_slot(tpacket2_hdr const& header, frame& out) noexcept {
+    std::uint32_t const room = options_.slot_bytes - std::min<std::uint32_t>(header.tp_mac, options_.slot_bytes);
+    if (header.tp_snaplen < header.tp_len) return false;
+    auto* const data = reinterpret_cast<std::uint8_t*>(const_cast<tpacket2_hdr*>(&header)) + header.tp_mac;
+    af_packet_detail::virtio_header device;
+    std::memcpy(&device, data - sizeof device, sizeof device);
+    out.offload = af_packet_detail::to_offload(device);
+    out.data = data;
+    out.capacity = room;
+    if (header.tp_len + frame_slack_bytes <= room) return true;
+    if (long_frames_ == nullptr || header.tp_len > af_packet_detail::long_frame_room - frame_slack_bytes) return false;
+    out.data = long_frame();
+    out.capacity = af_packet_detail::long_frame_room;
+    std::memcpy(out.data, data, header.tp_len);
+    ++long_count_;
+    return true;
+}
+
+template <class Calls>
+bool basic_af_packet_io<Calls>::take_long(tpacket2_hdr const& header, frame& out) noexcept {
+    af_packet_detail::virtio_header device;
+    if (!fetch(header, device, long_frame())) return false;
+    out.offload = af_packet_detail::to_offload(device);
+    out.data = long_frame();
+    out.capacity = af_packet_detail::long_frame_room;
+    ++long_count_;
+    return true;
+}
+
+/// The frame at the queue's head is the one this slot stands for: the kernel puts both in their places under one lock. An interface that went down
+/// left an error, which is reported first and only once.
+template <class Calls>
+bool basic_af_packet_io<Calls>::fetch(tpacket2_hdr const& header, af_packet_detail::virtio_header& device, std::uint8_t* to) noexcept {
+    std::array<iovec, 2> pieces{iovec{&device, sizeof device}, iovec{to, af_packet_detail::long_frame_room - frame_slack_bytes}};
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = pieces.size();
+    for (std::uint32_t tries = 0; tries < af_packet_detail::fetch_tries; ++tries) {
+        std::ptrdiff_t const bytes = calls_.receive_message(descriptor_, &message, MSG_DONTWAIT);
+        if (bytes >= 0) return static_cast<std::size_t>(bytes) == header.tp_len + sizeof device && (message.msg_flags & MSG_TRUNC) == 0;
+        if (!af_packet_detail::link_down(errno) && errno != EINTR) return false;
+    }
+    return false;
 }
 
 template <class Calls>
@@ -90,14 +143,15 @@ std::size_t basic_af_packet_io<Calls>::receive(std::span<frame> frames) noexcept
     // A slot we hold still says "user": looking further than one round would hand it out twice.
     std::size_t const most = std::min<std::size_t>(frames.size(), slots_);
     std::size_t count = 0;
-    while (held_count_ < most) {
+    long_count_ = 0;
+    while (held_count_ < most && (long_frames_ == nullptr || long_count_ < options_.long_frames)) {
         tpacket2_hdr& header = slot(next_slot_);
         // Acquire pairs with the kernel's write barrier: the bytes are there before the status says so.
         if ((std::atomic_ref<__u32>(header.tp_status).load(std::memory_order_acquire) & TP_STATUS_USER) == 0) break;
         if (++next_slot_ == slots_) next_slot_ = 0;
         __builtin_prefetch(&slot(next_slot_));
         ++held_count_;
-        if (take_slot(header, frames[count])) ++count;
+        if (take(header, frames[count])) ++count;
         else ++statistics_.receive_truncated;
     }
     statistics_.received += count;

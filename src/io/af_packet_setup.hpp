@@ -20,7 +20,7 @@ namespace halfproxy {
 
 namespace af_packet_detail {
 
-/// One allocation of the kernel's. 2 MiB holds 31 default slots and leaves 64 bytes unused.
+/// One allocation of the kernel's.
 inline constexpr std::uint32_t block_bytes = 2u << 20;
 
 /// The kernel's headers, the virtio-net header and this reserve precede a frame. At least 4 bytes to put a VLAN tag
@@ -55,7 +55,8 @@ basic_af_packet_io<Calls>::basic_af_packet_io(basic_af_packet_io&& other) noexce
       ring_(std::exchange(other.ring_, nullptr)), ring_bytes_(std::exchange(other.ring_bytes_, 0)),
       slots_per_block_(other.slots_per_block_), slots_(std::exchange(other.slots_, 0)), next_slot_(other.next_slot_),
       held_first_(other.held_first_), held_count_(std::exchange(other.held_count_, 0)),
-      empty_receives_(other.empty_receives_), queue_(std::move(other.queue_)), statistics_(other.statistics_) {}
+      empty_receives_(other.empty_receives_), long_frames_(std::move(other.long_frames_)),
+      long_count_(std::exchange(other.long_count_, 0)), queue_(std::move(other.queue_)), statistics_(other.statistics_) {}
 
 template <class Calls>
 basic_af_packet_io<Calls>::~basic_af_packet_io() {
@@ -92,8 +93,8 @@ template <class Calls>
 std::error_code basic_af_packet_io<Calls>::open() {
     using step = std::error_code (basic_af_packet_io::*)();
     for (step const next : {&basic_af_packet_io::check_options, &basic_af_packet_io::make_socket,
-                            &basic_af_packet_io::set_modes, &basic_af_packet_io::map_ring, &basic_af_packet_io::attach,
-                            &basic_af_packet_io::join_fanout, &basic_af_packet_io::open_queue}) {
+                            &basic_af_packet_io::set_modes, &basic_af_packet_io::set_send_buffer, &basic_af_packet_io::keep_long_frames,
+                            &basic_af_packet_io::map_ring, &basic_af_packet_io::attach, &basic_af_packet_io::join_fanout, &basic_af_packet_io::open_queue}) {
         if (std::error_code const error = (this->*next)()) return error;
     }
     return {};
@@ -106,7 +107,8 @@ std::error_code basic_af_packet_io<Calls>::check_options() {
     if (options_.slots == 0 || options_.slots > 65'536) return fail(EINVAL, "slots must be 1 to 65536", nullptr);
     if (options_.slot_bytes < af_packet_min_slot_bytes || options_.slot_bytes > af_packet_detail::block_bytes ||
         options_.slot_bytes % 64 != 0)
-        return fail(EINVAL, "slot_bytes must be a multiple of 64 from 66048 to 2097152", nullptr);
+        return fail(EINVAL, "slot_bytes must be a multiple of 64 from 256 to 2097152", nullptr);
+    if (options_.long_frames > 1024) return fail(EINVAL, "long_frames must be at most 1024", nullptr);
     if (options_.transmit_slots > 65'536 || options_.transmit_slots % af_packet_detail::transmit_slots_per_block != 0)
         return fail(EINVAL, "transmit_slots must be a multiple of 32 from 0 to 65536", nullptr);
     if (options_.transmit_tries == 0) return fail(EINVAL, "transmit_tries must be at least 1", nullptr);
@@ -133,11 +135,47 @@ std::error_code basic_af_packet_io<Calls>::set_modes() {
     if (auto e = set_packet_option(PACKET_IGNORE_OUTGOING, on, "cannot leave out our own frames")) return e;
     if (options_.bypass_qdisc)
         if (auto e = set_packet_option(PACKET_QDISC_BYPASS, on, "cannot bypass the queueing discipline")) return e;
-    // Without CAP_NET_ADMIN the administrator's maximum (net.core.wmem_max) bounds the buffer; smaller works too.
-    int const bytes = static_cast<int>(options_.send_buffer_bytes);
-    if (calls_.set_option(descriptor_, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) == 0) return {};
-    if (calls_.set_option(descriptor_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0) return {};
+    return {};
+}
+
+template <class Calls>
+bool basic_af_packet_io<Calls>::set_socket_option(int name, std::uint32_t value) noexcept {
+    int const number = static_cast<int>(value);
+    return calls_.set_option(descriptor_, SOL_SOCKET, name, &number, sizeof number) == 0;
+}
+
+/// Without CAP_NET_ADMIN the administrator's maximum (net.core.wmem_max) bounds the buffer; smaller works too.
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::set_send_buffer() {
+    std::uint32_t const size = options_.send_buffer_bytes;
+    if (set_socket_option(SO_SNDBUFFORCE, size) || set_socket_option(SO_SNDBUF, size)) return {};
     return fail(errno, "cannot set the send buffer", nullptr);
+}
+
+/// The same with net.core.rmem_max, whose default is two GSO frames: most of them would be lost. The kernel reports twice what it granted.
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::set_receive_buffer() {
+    std::uint32_t const size = options_.receive_buffer_bytes;
+    if (set_socket_option(SO_RCVBUFFORCE, size)) return {};
+    int granted = 0;
+    unsigned bytes = sizeof granted;
+    if (!set_socket_option(SO_RCVBUF, size) || calls_.get_option(descriptor_, SOL_SOCKET, SO_RCVBUF, &granted, &bytes) != 0)
+        return fail(errno, "cannot set the receive buffer", nullptr);
+    if (granted >= 0 && static_cast<std::uint32_t>(granted) / 2 >= size) return {};
+    return fail(ENOBUFS, "the receive buffer for long frames may not be so large",
+                "it needs CAP_NET_ADMIN, a larger net.core.rmem_max, or no long frames and slots of 66048 bytes");
+}
+
+/// The kernel keeps frames that are longer than a slot once a threshold is set; it does not look at the threshold's value.
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::keep_long_frames() {
+    if (options_.long_frames == 0) return {};
+    if (auto e = set_receive_buffer()) return e;
+    int const threshold = static_cast<int>(options_.slot_bytes);
+    if (auto e = set_packet_option(PACKET_COPY_THRESH, threshold, "cannot have long frames kept")) return e;
+    // Written to now, so that the process does not grow when such frames come.
+    long_frames_ = std::make_unique<std::uint8_t[]>(std::size_t{options_.long_frames} * af_packet_long_frame_bytes);
+    return {};
 }
 
 template <class Calls>
@@ -149,7 +187,7 @@ std::error_code basic_af_packet_io<Calls>::map_ring() {
     request.tp_block_nr = blocks;
     request.tp_frame_size = options_.slot_bytes;
     request.tp_frame_nr = blocks * slots_per_block_;
-    if (auto e = set_packet_option(PACKET_RX_RING, request, "cannot allocate the receive ring (2 MiB for each 31 slots)")) return e;
+    if (auto e = set_packet_option(PACKET_RX_RING, request, "cannot allocate the receive ring (in pieces of 2 MiB)")) return e;
     ring_bytes_ = std::size_t{blocks} * af_packet_detail::block_bytes;
     ring_ = static_cast<std::uint8_t*>(calls_.map(ring_bytes_, descriptor_));
     if (ring_ == nullptr) return fail(errno, "cannot map the receive ring", "give it fewer slots");

@@ -22,6 +22,7 @@ af_packet_options small_ring() {
     af_packet_options out;
     out.interface = "eth0";
     out.slots = 31;
+    out.slot_bytes = 67'648;  // 31 of them are a block, so that the ring is full after 31 frames
     out.transmit_slots = 64;
     out.transmit_tries = 4;
     return out;
@@ -33,8 +34,16 @@ af_packet_options with_transmit_slots(std::uint32_t slots) {
     return out;
 }
 
+af_packet_options with_long_frames(std::uint32_t count) {
+    af_packet_options out = small_ring();
+    out.slot_bytes = 2048;
+    out.long_frames = count;
+    return out;
+}
+
 struct fixture {
-    explicit fixture(std::uint32_t transmit_slots = 64) : io(with_transmit_slots(transmit_slots), packet_calls{&kernel}) {}
+    explicit fixture(std::uint32_t transmit_slots = 64) : fixture(with_transmit_slots(transmit_slots)) {}
+    explicit fixture(af_packet_options const& options) : io(options, packet_calls{&kernel}) {}
 
     packet_kernel kernel{};
     port io;
@@ -75,16 +84,104 @@ TEST_CASE("a frame in the ring is handed out in place, with room behind it for a
     CHECK(f.io.statistics().received == 1);
 }
 
-TEST_CASE("a 65,535-byte datagram with link header and tag fits the smallest slot the port accepts") {
-    packet_kernel kernel;
-    af_packet_options options = small_ring();
-    options.slot_bytes = af_packet_min_slot_bytes;
-    port io(options, packet_calls{&kernel});
-    kernel.deliver({.bytes = numbered(65'535 + 14 + 4), .status = TP_STATUS_VLAN_VALID, .vlan_tci = 5});
-    std::array<frame, 4> frames;
-    REQUIRE(io.receive(frames) == 1);
-    CHECK(frames[0].length == 65'535 + 18 + 4);
-    CHECK(frames[0].capacity >= frames[0].length + frame_slack_bytes);
+TEST_CASE("a 65,535-byte datagram with link header and tag fits a slot of af_packet_long_frame_bytes, and the queue") {
+    for (std::uint32_t slot_bytes : {af_packet_long_frame_bytes, 2048u}) {
+        CAPTURE(slot_bytes);
+        af_packet_options options = small_ring();
+        options.slot_bytes = slot_bytes;
+        fixture f(options);
+        f.kernel.deliver({.bytes = numbered(65'535 + 14 + 4), .status = TP_STATUS_VLAN_VALID, .vlan_tci = 5});
+        CHECK(f.kernel.queue.size() == (slot_bytes == 2048 ? 1 : 0));
+        REQUIRE(f.io.receive(f.frames) == 1);
+        CHECK(f.frames[0].length == 65'535 + 18 + 4);
+        CHECK(f.frames[0].capacity >= f.frames[0].length + frame_slack_bytes);
+        CHECK(f.io.capabilities().max_frame_bytes >= f.frames[0].length);
+    }
+}
+
+TEST_CASE("a frame longer than a slot comes whole, in its place among the others, with its own header and VLAN tag") {
+    fixture f(with_long_frames(8));
+    bytes const untagged = numbered(9000);
+    f.kernel.deliver({.bytes = bytes(60, 1)});
+    f.kernel.deliver({.bytes = untagged, .device = {1, 1, 66, 1448, 34, 16}, .status = TP_STATUS_VLAN_VALID, .vlan_tci = 0x2005});
+    f.kernel.deliver({.bytes = bytes(60, 3), .device = {2, 0, 0, 0, 0, 0}});
+    f.kernel.deliver({.bytes = bytes(3000, 4)});
+    REQUIRE(f.io.receive(f.frames) == 4);
+    bytes tagged(untagged.begin(), untagged.begin() + 12);
+    for (int byte : {0x81, 0x00, 0x20, 0x05}) tagged.push_back(static_cast<std::uint8_t>(byte));
+    tagged.insert(tagged.end(), untagged.begin() + 12, untagged.end());
+    CHECK(content(f.frames[0]) == bytes(60, 1));
+    CHECK(content(f.frames[1]) == tagged);
+    CHECK(f.frames[1].wire_length == 9004);
+    CHECK(f.frames[1].capacity >= 9004 + frame_slack_bytes);
+    CHECK(f.frames[1].offload.segment_size == 1448);
+    CHECK(f.frames[1].offload.checksum_start == 38);
+    CHECK(content(f.frames[2]) == bytes(60, 3));
+    CHECK(f.frames[2].offload.checksum == checksum_state::verified);
+    CHECK(content(f.frames[3]) == bytes(3000, 4));
+    CHECK(f.frames[3].offload.segment_size == 0);
+    CHECK(f.kernel.queue.empty());
+    CHECK(f.io.statistics().received == 4);
+}
+
+TEST_CASE("with more long frames than there is memory for, the rest comes in order with the next receive") {
+    fixture f(with_long_frames(3));
+    for (std::uint8_t i = 0; i < 8; ++i) f.kernel.deliver({.bytes = bytes(i == 5 ? 60 : 5000, i)});
+    std::uint8_t next = 0;
+    for (std::size_t expected : {3u, 4u, 1u, 0u}) {
+        REQUIRE(f.io.receive(f.frames) == expected);
+        for (std::size_t i = 0; i < expected; ++i, ++next) CHECK(content(f.frames[i]) == bytes(next == 5 ? 60 : 5000, next));
+    }
+    CHECK(next == 8);
+    CHECK(f.io.statistics().receive_truncated == 0);
+}
+
+TEST_CASE("a long frame for which the queue had no room is counted; later ones are still matched with their places") {
+    fixture f(with_long_frames(8));
+    f.kernel.deliver({.bytes = bytes(5000, 1)});
+    f.kernel.deliver({.bytes = bytes(2000, 2), .bytes_lost = 3000});
+    f.kernel.deliver({.bytes = bytes(5000, 3)});
+    REQUIRE(f.io.receive(f.frames) == 2);
+    CHECK(content(f.frames[0]) == bytes(5000, 1));
+    CHECK(content(f.frames[1]) == bytes(5000, 3));
+    CHECK(f.io.statistics().receive_truncated == 1);
+}
+
+TEST_CASE("a frame that fills its slot to the last byte has room behind it, too, at any length around that") {
+    fixture f(with_long_frames(8));
+    std::uint32_t const slot_room = 2048 - (TPACKET_ALIGN(TPACKET2_HDRLEN + 16) + af_packet_detail::headroom_bytes + sizeof(virtio_header) - 14);
+    for (std::size_t length : {slot_room - frame_slack_bytes, slot_room - frame_slack_bytes + 1, slot_room, slot_room + 1}) {
+        CAPTURE(length);
+        f.kernel.deliver({.bytes = numbered(length), .device = {1, 0, 0, 0, 34, 16}});
+        CHECK(f.kernel.queue.size() == (length > slot_room ? 1 : 0));
+        REQUIRE(f.io.receive(f.frames) == 1);
+        CHECK(content(f.frames[0]) == numbered(length));
+        CHECK(f.frames[0].capacity >= length + frame_slack_bytes);
+        CHECK(f.frames[0].offload.checksum == checksum_state::partial);
+    }
+}
+
+TEST_CASE("an interface that went down, whose error is reported first, costs no long frame; one the kernel cannot hand over is counted") {
+    fixture f(with_long_frames(8));
+    f.kernel.deliver({.bytes = bytes(5000, 1)});
+    f.kernel.receive_errors = {ENETDOWN};
+    REQUIRE(f.io.receive(f.frames) == 1);
+    CHECK(content(f.frames[0]) == bytes(5000, 1));
+    for (std::uint8_t i = 2; i < 4; ++i) f.kernel.deliver({.bytes = bytes(5000, i)});
+    f.kernel.receive_errors = {EINVAL};
+    REQUIRE(f.io.receive(f.frames) == 1);
+    CHECK(content(f.frames[0]) == bytes(5000, 3));
+    CHECK(f.io.statistics().receive_truncated == 1);
+}
+
+TEST_CASE("without long frames none is kept by the kernel, and what has no room in a slot is counted") {
+    fixture f(with_long_frames(0));
+    CHECK_FALSE(f.kernel.options.contains(PACKET_COPY_THRESH));
+    for (std::size_t length : {5000u, 1930u, 60u}) f.kernel.deliver({.bytes = numbered(length)});
+    REQUIRE(f.io.receive(f.frames) == 1);
+    CHECK(content(f.frames[0]) == numbered(60));
+    CHECK(f.io.statistics().receive_truncated == 2);
+    CHECK(f.io.capabilities().max_frame_bytes == 2048 - frame_slack_bytes);
 }
 
 TEST_CASE("slots stay ours until the next receive, then the kernel may fill them again") {
@@ -407,7 +504,7 @@ TEST_CASE("the throwing constructor throws what the other one reports") {
 }
 
 TEST_CASE("whichever step of opening fails, its error is reported and nothing stays open") {
-    for (int option : {PACKET_VERSION, PACKET_VNET_HDR, PACKET_RESERVE, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS,
+    for (int option : {PACKET_VERSION, PACKET_VNET_HDR, PACKET_RESERVE, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS, PACKET_COPY_THRESH,
                        PACKET_RX_RING, PACKET_ADD_MEMBERSHIP, PACKET_FANOUT, PACKET_TX_RING}) {
         CAPTURE(option);
         packet_kernel kernel;
@@ -430,6 +527,25 @@ TEST_CASE("a ring that cannot be mapped is reported") {
     CHECK(kernel.open_descriptors == 0);
 }
 
+TEST_CASE("a receive buffer that would lose long frames is refused, with what would help; without long frames it is not asked for") {
+    packet_kernel kernel;
+    kernel.administrator = false;
+    af_packet_options options = small_ring();
+    options.receive_buffer_bytes = 212'992;
+    std::string text;
+    CHECK_FALSE(open_error(kernel, options, text));
+    CHECK(kernel.receive_buffer == 212'992);
+    options.receive_buffer_bytes = 212'993;
+    CHECK(open_error(kernel, options, text) == std::errc::no_buffer_space);
+    for (char const* remedy : {"CAP_NET_ADMIN", "net.core.rmem_max", "66048"}) CHECK(text.find(remedy) != std::string::npos);
+    options.long_frames = 0;
+    CHECK_FALSE(open_error(kernel, options, text));
+    kernel.administrator = true;
+    options.long_frames = 8;
+    CHECK_FALSE(open_error(kernel, options, text));
+    CHECK(kernel.receive_buffer == 212'993);
+}
+
 TEST_CASE("an interface without Ethernet header is refused: its frames would be misread") {
     packet_kernel kernel;
     kernel.hardware_type = 65'534;  // ARPHRD_NONE, as a tun device has
@@ -450,8 +566,9 @@ TEST_CASE("options out of range are refused before anything is opened") {
     refused([](auto& o) { o.interface = ""; }, std::errc::no_such_device);
     refused([](auto& o) { o.interface = "sixteen-letters-"; }, std::errc::no_such_device);
     refused([](auto& o) { o.slots = 0; }, std::errc::invalid_argument);
-    refused([](auto& o) { o.slot_bytes = 65'536; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.slot_bytes = 192; }, std::errc::invalid_argument);
     refused([](auto& o) { o.slot_bytes = 67'649; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.long_frames = 1025; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_slots = 33; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_slots = 65'568; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_tries = 0; }, std::errc::invalid_argument);

@@ -26,7 +26,7 @@ struct ring_frame {
     std::uint32_t status = 0;  ///< beside TP_STATUS_USER
     std::uint16_t vlan_tci = 0;
     std::uint16_t vlan_tpid = 0;
-    std::uint32_t bytes_lost = 0;  ///< cut off for want of room in the slot
+    std::uint32_t bytes_lost = 0;  ///< cut off for want of room in the slot and in the queue
 };
 
 struct sent_frame {
@@ -41,13 +41,17 @@ struct packet_kernel {
     int socket_error = 0;
     std::map<int, int> option_errors;  ///< by option name, level SOL_PACKET
     int bind_error = 0;
+    bool administrator = true;     ///< may exceed the maxima of socket buffers
+    int largest_buffer = 212'992;  ///< for anybody else
     bool map_fails = false;
     unsigned short hardware_type = ARPHRD_ETHER;
     std::deque<int> send_results;  ///< for the next calls: at most so many frames, or -errno; then everything is taken
     tpacket_stats next_statistics{};
+    std::deque<int> receive_errors;  ///< of the next calls, which take nothing from the queue; EINVAL does
 
     // What was done
     std::map<int, std::vector<std::uint8_t>> options;
+    int receive_buffer = 0;
     int open_descriptors = 0;
     int waits = 0;
     int socket_errors_read = 0;
@@ -57,6 +61,7 @@ struct packet_kernel {
 
     tpacket_req ring{};
     std::uint32_t write_position = 0;
+    std::deque<sent_frame> queue;  ///< frames longer than a slot, whole
     struct page_delete {
         void operator()(std::uint8_t* p) const { ::operator delete[](p, std::align_val_t{4096}); }
     };
@@ -94,14 +99,19 @@ struct packet_kernel {
         auto const network = TPACKET_ALIGN(TPACKET2_HDRLEN + 16) + reserve + sizeof(virtio_header);
         header.tp_mac = static_cast<__u16>(network - 14);
         header.tp_net = static_cast<__u16>(network);
-        header.tp_snaplen = static_cast<__u32>(f.bytes.size());
-        header.tp_len = header.tp_snaplen + f.bytes_lost;
+        auto const length = static_cast<__u32>(f.bytes.size());
+        header.tp_snaplen = std::min<__u32>(length, ring.tp_frame_size - header.tp_mac);
+        header.tp_len = length + f.bytes_lost;
         header.tp_vlan_tci = f.vlan_tci;
         header.tp_vlan_tpid = f.vlan_tpid;
         auto* const data = reinterpret_cast<std::uint8_t*>(&header) + header.tp_mac;
         std::memcpy(data - sizeof f.device, &f.device, sizeof f.device);
-        std::copy(f.bytes.begin(), f.bytes.end(), data);
+        std::copy_n(f.bytes.begin(), header.tp_snaplen, data);
         header.tp_status = TP_STATUS_USER | f.status;
+        if (header.tp_snaplen < length && f.bytes_lost == 0 && options.contains(PACKET_COPY_THRESH)) {
+            queue.push_back({f.device, f.bytes});
+            header.tp_status |= TP_STATUS_COPY;
+        }
         write_position = (write_position + 1) % ring.tp_frame_nr;
         return true;
     }
@@ -124,7 +134,7 @@ struct packet_calls {
         return ++kernel->open_descriptors, 41 + kernel->open_descriptors;
     }
     int set_option(int, int level, int name, void const* value, unsigned bytes) noexcept {
-        if (level != SOL_PACKET) return 0;
+        if (level == SOL_SOCKET) return set_buffer(name, value);
         if (auto const e = kernel->option_errors.find(name); e != kernel->option_errors.end()) return fail(e->second);
         auto const* first = static_cast<std::uint8_t const*>(value);
         kernel->options[name].assign(first, first + bytes);
@@ -132,7 +142,18 @@ struct packet_calls {
         if (name == PACKET_RX_RING) std::memcpy(&kernel->ring, value, sizeof kernel->ring);
         return 0;
     }
-    int get_option(int, int level, int, void* value, unsigned* bytes) noexcept {
+    int set_buffer(int name, void const* value) noexcept {
+        if (name != SO_RCVBUFFORCE && name != SO_RCVBUF) return 0;
+        if (name == SO_RCVBUFFORCE && !kernel->administrator) return fail(EPERM);
+        std::memcpy(&kernel->receive_buffer, value, sizeof kernel->receive_buffer);
+        if (name == SO_RCVBUF) kernel->receive_buffer = std::min(kernel->receive_buffer, kernel->largest_buffer);
+        return 0;
+    }
+    int get_option(int, int level, int name, void* value, unsigned* bytes) noexcept {
+        if (level == SOL_SOCKET && name == SO_RCVBUF) {
+            int const doubled = 2 * kernel->receive_buffer;
+            return std::memcpy(value, &doubled, sizeof doubled), 0;
+        }
         if (level == SOL_SOCKET) return ++kernel->socket_errors_read, 0;
         *bytes = sizeof(tpacket_stats);
         std::memcpy(value, &kernel->next_statistics, sizeof(tpacket_stats));
@@ -184,6 +205,24 @@ struct packet_calls {
         }
         for (unsigned i = 0; i < count; ++i) kernel->sent.push_back(gather(messages[i]));
         return static_cast<int>(count);
+    }
+    std::ptrdiff_t receive_message(int, msghdr* message, int) noexcept {
+        int error = 0;
+        if (!kernel->receive_errors.empty()) {
+            error = kernel->receive_errors.front();
+            kernel->receive_errors.pop_front();
+        }
+        if (kernel->queue.empty()) error = EAGAIN;
+        if (error != 0 && error != EINVAL) return fail(error);
+        sent_frame const first = std::move(kernel->queue.front());
+        kernel->queue.pop_front();
+        if (error != 0) return fail(error);
+        iovec const &head = message->msg_iov[0], &body = message->msg_iov[1];
+        std::size_t const copied = std::min(first.bytes.size(), body.iov_len);
+        std::memcpy(head.iov_base, &first.device, sizeof first.device);
+        std::memcpy(body.iov_base, first.bytes.data(), copied);
+        message->msg_flags = copied < first.bytes.size() ? MSG_TRUNC : 0;
+        return static_cast<std::ptrdiff_t>(sizeof first.device + copied);
     }
     int wait_writable(int, int) noexcept { return ++kernel->waits, 1; }
     int close(int) noexcept { return --kernel->open_descriptors, 0; }

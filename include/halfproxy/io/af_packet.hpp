@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// One Linux interface as a port: AF_PACKET with a receive ring whose slots hold a GSO frame each.
+// One Linux interface as a port: AF_PACKET with a receive ring of small slots beside a queue for what is longer, GSO frames above all.
 #pragma once
 
 #include <halfproxy/io/packet_io.hpp>
@@ -14,6 +14,7 @@
 #include <system_error>
 
 struct mmsghdr;
+struct msghdr;
 struct sockaddr;
 struct tpacket2_hdr;
 
@@ -29,8 +30,10 @@ struct af_packet_fanout {
 /// What to open and how much memory to give it. Defaults fit one thread serving two ports.
 struct af_packet_options {
     std::string interface{};
-    std::uint32_t slots = 1024;                ///< frames the kernel may hand over before it must drop
-    std::uint32_t slot_bytes = 67'648;         ///< of one slot; a multiple of 64; see af_packet_min_slot_bytes
+    std::uint32_t slots = 4096;                ///< frames the kernel may hand over before it must drop
+    std::uint32_t slot_bytes = 1984;           ///< of one slot, its headers and frame_slack_bytes included; a multiple of 64, an odd one is best
+    std::uint32_t long_frames = 64;            ///< longer than a slot, handed out by one receive() at most; 0: they are lost
+    std::uint32_t receive_buffer_bytes = 64u << 20;  ///< of such frames the kernel may hold for us, at twice their length (SO_RCVBUF)
     std::uint32_t send_buffer_bytes = 4u << 20; ///< unsent bytes the kernel may hold for us (SO_SNDBUF)
     std::uint32_t transmit_slots = 256;        ///< of the ring for frames that need no segmentation and fit 2 KiB; a multiple of 32; 0: without
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
@@ -40,8 +43,11 @@ struct af_packet_options {
     std::optional<af_packet_fanout> fanout{};
 };
 
-/// The slot must hold a 65,535-byte IP datagram, its link header and tags, the ring's own header and frame_slack_bytes.
-inline constexpr std::uint32_t af_packet_min_slot_bytes = 66'048;
+inline constexpr std::uint32_t af_packet_min_slot_bytes = 256;
+
+/// A 65,535-byte IP datagram, its link header and tags, the ring's own header and frame_slack_bytes: what a long frame takes of our memory. A slot
+/// of so many bytes holds any frame there is.
+inline constexpr std::uint32_t af_packet_long_frame_bytes = 66'048;
 
 /// Of one slot of the transmit ring.
 inline constexpr std::uint32_t af_packet_transmit_slot_bytes = 2048;
@@ -51,7 +57,7 @@ struct af_packet_statistics {
     std::uint64_t received = 0;            ///< frames handed to the caller
     std::uint64_t transmitted = 0;         ///< frames the kernel took
     std::uint64_t kernel_dropped = 0;      ///< the ring was full (PACKET_STATISTICS)
-    std::uint64_t receive_truncated = 0;   ///< larger than a slot; not handed over
+    std::uint64_t receive_truncated = 0;   ///< longer than a slot, and there was no room for it in the queue (or there is to be none)
     std::uint64_t transmit_no_room = 0;    ///< given back to the caller after transmit_tries attempts
     std::uint64_t transmit_refused = 0;    ///< the kernel refused the frame itself: larger than the MTU, say
     std::uint64_t transmit_link_down = 0;  ///< the interface was down or gone
@@ -68,6 +74,7 @@ struct linux_packet_calls {
     int local_address(int descriptor, sockaddr* address, unsigned* bytes) noexcept;
     void* map(std::size_t bytes, int descriptor) noexcept;  ///< shared, readable and writable; nullptr on failure
     void unmap(void* address, std::size_t bytes) noexcept;
+    std::ptrdiff_t receive_message(int descriptor, msghdr* message, int flags) noexcept;
     int send_many(int descriptor, mmsghdr* messages, unsigned count, int flags) noexcept;
     int send_ring(int descriptor, int flags) noexcept;  ///< what waits in the socket's transmit ring
     int wait_writable(int descriptor, int milliseconds) noexcept;
@@ -75,13 +82,15 @@ struct linux_packet_calls {
 };
 
 namespace af_packet_detail {
+struct virtio_header;
 template <class Calls>
 class transmit_ring;
 }
 
 /// A packet_io on which an event loop can wait. Not thread-safe; one object per thread and interface.
 ///
-/// receive() hands out slots of the ring in place; they go back to the kernel at the next receive(). A VLAN tag the
+/// receive() hands out slots of the ring in place; they go back to the kernel at the next receive(). A frame that is longer than a slot has only its
+/// place in the ring, as the kernel keeps it whole in the socket's queue: it is fetched by a system call of its own. A VLAN tag the
 /// kernel took off is put back in front of the frame first. Frames keep the device's offload_info: a GSO frame
 /// arrives whole and, sent with the same offload_info, leaves whole. Work is bounded by frames.size() and never waits.
 ///
@@ -93,7 +102,8 @@ class transmit_ring;
 template <class Calls>
 class basic_af_packet_io {
   public:
-    /// Needs CAP_NET_RAW in the network namespace's user namespace. Throws std::system_error, whose text names the
+    /// Needs CAP_NET_RAW in the network namespace's user namespace, and CAP_NET_ADMIN there for more receive_buffer_bytes than
+    /// net.core.rmem_max. Throws std::system_error, whose text names the
     /// interface, the step that failed and the remedy.
     explicit basic_af_packet_io(af_packet_options const& options, Calls calls = {});
 
@@ -125,6 +135,10 @@ class basic_af_packet_io {
     std::error_code check_options();
     std::error_code make_socket();
     std::error_code set_modes();
+    std::error_code set_send_buffer();
+    std::error_code set_receive_buffer();
+    std::error_code keep_long_frames();
+    bool set_socket_option(int name, std::uint32_t value) noexcept;
     std::error_code map_ring();
     std::error_code attach();
     std::error_code join_fanout();
@@ -136,7 +150,11 @@ class basic_af_packet_io {
 
     // Receiving
     [[nodiscard]] tpacket2_hdr& slot(std::uint32_t index) const noexcept;
-    bool take_slot(tpacket2_hdr const& header, frame& out) const noexcept;
+    bool take(tpacket2_hdr const& header, frame& out) noexcept;
+    bool take_slot(tpacket2_hdr const& header, frame& out) noexcept;
+    bool take_long(tpacket2_hdr const& header, frame& out) noexcept;
+    [[nodiscard]] bool fetch(tpacket2_hdr const& header, af_packet_detail::virtio_header& device, std::uint8_t* to) noexcept;
+    [[nodiscard]] std::uint8_t* long_frame() const noexcept;
     void release_slots() noexcept;
     void clear_socket_error() noexcept;
 
@@ -164,6 +182,8 @@ class basic_af_packet_io {
     std::uint32_t held_first_ = 0;   ///< handed out, to be released at the next receive()
     std::uint32_t held_count_ = 0;
     std::uint32_t empty_receives_ = 0;
+    std::unique_ptr<std::uint8_t[]> long_frames_{};
+    std::uint32_t long_count_ = 0;   ///< of them handed out, until the next receive()
     std::unique_ptr<af_packet_detail::transmit_ring<Calls>> queue_{};  ///< for small frames; none when there are to be no slots
     af_packet_statistics statistics_{};
 };
