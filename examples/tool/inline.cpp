@@ -159,21 +159,36 @@ class hangup_listener {
     std::function<void()> reload_;
 };
 
-port open_port(std::string const& interface, io_settings const& io) {
+port open_port(af_packet_options const& options) {
     try {
-        return port({.interface = interface,
-                     .slots = io.ring_slots,
-                     .slot_bytes = io.ring_slot_bytes,
-                     .long_frames = io.ring_long_frames,
-                     .receive_buffer_bytes = io.receive_buffer_bytes,
-                     .send_buffer_bytes = io.send_buffer_bytes,
-                     .transmit_slots = io.transmit_slots,
-                     .promiscuous = io.promiscuous,
-                     .all_multicast = io.mode == deployment::routed,
-                     .bypass_qdisc = io.bypass_qdisc});
+        return port(options);
     } catch (std::system_error const& e) {
         throw usage_error(e.what());
     }
+}
+
+/// Root of a user namespace may not have a receive buffer for long frames: its ring gets slots that hold any frame instead.
+port open_port(std::string const& interface, io_settings const& io) {
+    af_packet_options options{.interface = interface,
+                              .slots = io.ring_slots,
+                              .slot_bytes = io.ring_slot_bytes,
+                              .long_frames = io.ring_long_frames,
+                              .receive_buffer_bytes = io.receive_buffer_bytes,
+                              .send_buffer_bytes = io.send_buffer_bytes,
+                              .transmit_slots = io.transmit_slots,
+                              .promiscuous = io.promiscuous,
+                              .all_multicast = io.mode == deployment::routed,
+                              .bypass_qdisc = io.bypass_qdisc};
+    try {
+        return port(options);
+    } catch (std::system_error const& e) {
+        if (e.code() != std::errc::no_buffer_space || options.long_frames == 0) throw usage_error(e.what());
+        fmt::print(stderr, "{}: instead, slots for long frames in the ring\n", e.what());
+    }
+    options.long_frames = 0;
+    options.slot_bytes = 67'648;  // 31 of them fill the kernel's blocks of 2 MiB
+    options.slots = std::min(options.slots, 1'024u);
+    return open_port(options);
 }
 
 /// The two ports, and where packets were counted that went through them.
