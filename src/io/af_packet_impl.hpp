@@ -199,6 +199,17 @@ auto basic_af_packet_io<Calls>::judge(int code, attempts& so_far, int descriptor
     return next_step::lose_first;
 }
 
+/// Past the queueing discipline the kernel takes no frame that it would have to cut up itself, the device having no TSO or none any more: each time it
+/// says that there are no buffers. Both sockets change, so that frames keep their order. False: they had not bypassed it.
+template <class Calls>
+bool basic_af_packet_io<Calls>::stop_bypassing() noexcept {
+    if (!std::exchange(options_.bypass_qdisc, false)) return false;
+    int const off = 0;
+    static_cast<void>(calls_.set_option(descriptor_, SOL_PACKET, PACKET_QDISC_BYPASS, &off, sizeof off));
+    if (queue_ != nullptr) queue_->stop_bypassing();
+    return true;
+}
+
 template <class Calls>
 bool basic_af_packet_io<Calls>::send_batch(batch& all, std::size_t count, std::size_t& done) noexcept {
     attempts so_far;
@@ -211,7 +222,9 @@ bool basic_af_packet_io<Calls>::send_batch(batch& all, std::size_t count, std::s
             so_far.without_room = 0;
             continue;
         }
-        switch (judge(sent == 0 ? 0 : errno, so_far, descriptor_)) {
+        int const code = sent == 0 ? 0 : errno;
+        if (code == ENOBUFS && all.headers[done].segment_type != 0 && stop_bypassing()) continue;
+        switch (judge(code, so_far, descriptor_)) {
             case next_step::again: break;
             case next_step::give_back: return false;
             case next_step::lose_all:

@@ -72,6 +72,10 @@ class transmit_ring {
     void withdraw_first() noexcept;
 
     [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    void stop_bypassing() noexcept {
+        int const off = 0;
+        static_cast<void>(set(SOL_PACKET, PACKET_QDISC_BYPASS, off));
+    }
 
   private:
     using status_type = decltype(tpacket2_hdr::tp_status);

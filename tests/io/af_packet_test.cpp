@@ -418,6 +418,21 @@ TEST_CASE("a send interrupted, refused for want of buffers or of room is tried a
     }
 }
 
+TEST_CASE("a GSO frame that the kernel would have to cut up is not lost for want of the queueing discipline, which both sockets then use") {
+    fixture f(64);
+    REQUIRE(f.kernel.options[PACKET_QDISC_BYPASS][0] == 1);
+    f.kernel.send_results = {-ENOBUFS};
+    bytes const large = numbered(9000);
+    tx_frame const segments{large, {checksum_state::partial, 4, 1448, 54, 34, 16}};
+    CHECK(f.io.transmit({&segments, 1}) == 1);
+    CHECK(f.kernel.sent.size() == 1);
+    CHECK(f.kernel.options[PACKET_QDISC_BYPASS][0] == 0);
+    CHECK(f.io.statistics().transmit_retries == 0);
+    f.kernel.send_results = {-ENOBUFS, -ENOBUFS};  // from now on it means what it says
+    CHECK(f.io.transmit({&segments, 1}) == 1);
+    CHECK(f.io.statistics().transmit_retries == 2);
+}
+
 TEST_CASE("when there is no room after all tries, the rest is left to the caller and counted once") {
     for (std::uint32_t slots : {0u, 64u}) {
         CAPTURE(slots);

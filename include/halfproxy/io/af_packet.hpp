@@ -39,7 +39,7 @@ struct af_packet_options {
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
     bool promiscuous = true;                   ///< take frames for other link addresses; undone when the socket closes
     bool all_multicast = false;                ///< take frames for every group (IPv6's neighbours ask groups); undone likewise
-    bool bypass_qdisc = true;                  ///< hand frames straight to the driver (PACKET_QDISC_BYPASS)
+    bool bypass_qdisc = true;                  ///< hand frames straight to the driver (PACKET_QDISC_BYPASS), until one needs segmentation in software
     std::optional<af_packet_fanout> fanout{};
 };
 
@@ -157,6 +157,7 @@ class basic_af_packet_io {
     [[nodiscard]] std::uint8_t* long_frame() const noexcept;
     void release_slots() noexcept;
     void clear_socket_error() noexcept;
+    bool stop_bypassing() noexcept;
 
     // Sending: false when the kernel has no room for frame `done`, after all tries.
     enum class next_step : std::uint8_t { again, give_back, lose_all, lose_first };
