@@ -218,16 +218,22 @@ TEST_CASE("F17 in SYN-SENT the server's RST closes when it acknowledges the SYN,
 }
 
 TEST_CASE("F32 an acknowledgment of 0 on a RST relaxes nothing, wherever the RST stands (RFC 9293 section 3.10.7.4)") {
+    struct position {
+        std::uint32_t from_exact;
+        bool passes;
+    };
     for (world const& w : every_world())
-        for (std::uint32_t off : {1u, 5000u, 0u - 1, 500'000u, 0x8000'0000u}) {
+        for (position const p : {position{1, true}, {5000, true}, {0u - 1, false}, {500'000, false}, {0x8000'0000, false}}) {
             CAPTURE(w);
-            CAPTURE(off);
+            CAPTURE(p.from_exact);
             conversation c(w);
             open_with_small_windows(c);
-            segment up = rst(c.client(off, 0)), down = rst(c.server(off, 0));
+            segment up = rst(c.client(p.from_exact, 0)), down = rst(c.server(p.from_exact, 0));
             up.ack = down.ack = 0;
-            static_cast<void>(c.line.client_sends(up));
-            static_cast<void>(c.line.server_sends(down));
+            for (outcome const& o : {c.line.client_sends(up), c.line.server_sends(down)}) {
+                CHECK(o.fate == (p.passes ? verdict::forward : verdict::drop));
+                CHECK(o.reason == (p.passes ? drop_reason::none : drop_reason::rst_outside_window));
+            }
             CHECK(c.state() == tcp_state::established);
         }
 }
@@ -326,8 +332,10 @@ TEST_CASE("a FIN below what its sender has sent long since closes nothing (RFC 9
         c.open();
         c.client_passes(c.client(0, 0, 1000));
         c.server_passes(c.server(0, 1000));
-        static_cast<void>(c.line.client_sends(fin(c.client(500, 0))));
+        c.client_passes(fin(c.client(500, 0)));
         CHECK(c.state() == tcp_state::established);
+        c.client_passes(fin(c.client(1000, 0)));
+        CHECK(c.state() == tcp_state::half_closed);
     }
 }
 
