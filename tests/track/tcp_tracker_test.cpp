@@ -96,6 +96,18 @@ TEST_CASE("a simultaneous open is established by both SYN-ACKs, with no bare ACK
         });
 }
 
+TEST_CASE("in a simultaneous open the window of a SYN-ACK counts, not only that of the SYN before it (RFC 9293 figure 7)") {
+    everywhere([](auto t) {
+        t.open();
+        REQUIRE(t.server(SYN, 0, 0, 0, 500) == accepted);
+        REQUIRE(t.server(SYN | ACK, 0, 1, 0, 4000) == accepted);
+        CHECK(t.c.side[1].max_window == 4000);
+        REQUIRE(t.client(SYN | ACK, 0, 1) == accepted);
+        CHECK(t.client(ACK, 1, 1, 4000) == accepted);
+        CHECK(t.client(ACK, 1, 1, 1000) == accepted);  // again: its end is no more than the window below what was sent
+    });
+}
+
 TEST_CASE("a simultaneous close ends in TIME-WAIT once both FINs are acknowledged (RFC 9293 figure 13)") {
     everywhere([](auto t) {
         t.establish();

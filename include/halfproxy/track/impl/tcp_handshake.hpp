@@ -87,9 +87,11 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     settle_scaling(c);
     note_ack(c, from, s.ack);
     tcp_side& opener = c.side[index(reverse(from))];
+    tcp_side& answerer = c.side[index(from)];
+    answerer.max_window = std::max(answerer.max_window, at_least_one(s.window));  // in a simultaneous open its SYN said another
     if (!marked(c, reverse(from), tcp_mark::acknowledged)) opener.max_ack = s.seq + 1;  // what its first ACK must cover
     grant(opener, s.ack, s.window);
-    grant(c.side[index(from)], s.seq + 1, opener.max_window);
+    grant(answerer, s.seq + 1, opener.max_window);
     note_echo(c, from, s);
     note_last(c, from, s, s.end(), false);
     c.state = tcp_state::syn_received;
