@@ -22,7 +22,8 @@ constexpr char const* usage_text =
     "Reads records: a letter, and after o or i the packet's length in two bytes, big-endian, and the IP packet.\n"
     "  o  it comes from outside    i  it comes from inside    n  begin anew, without flows\n"
     "Writes a line for each packet: verdict, reason, then of its flow, if there is one, state, who opened it (o or i), and of the side outside\n"
-    "and the side inside: end, max_end, max_window, max_ack, marks, as in tcp_connection. The guard is off, checks are loose; CHECK changes that.\n";
+    "and the side inside: end, max_end, max_window, max_ack, scale, marks, and then last_end and last, as in tcp_connection. The guard is off, checks\n"
+    "are loose; CHECK changes that.\n";
 
 constexpr char const* state_names[] = {"syn_sent", "simultaneous", "syn_received", "established", "half_closed", "last_ack", "time_wait", "closed"};
 constexpr char const* verdict_names[] = {"forward", "reply", "hold", "drop"};
@@ -74,8 +75,9 @@ void print_flow(Flow const& f) {
     for (side const where : {side::outside, side::inside}) {
         std::size_t const d = f.arrival(direction::from_client) == where ? 0 : 1;
         tcp_side const& s = f.tcp.side[d];
-        std::printf(" %u %u %u %u %u", s.end.value, s.max_end.value, s.max_window, s.max_ack.value, unsigned{f.tcp.marks[d]});
+        std::printf(" %u %u %u %u %u %u", s.end.value, s.max_end.value, s.max_window, s.max_ack.value, unsigned{f.tcp.scale[d]}, unsigned{f.tcp.marks[d]});
     }
+    std::printf(" %u %u", f.tcp.last_end.value, unsigned{f.tcp.last});
 }
 
 /// One packet at a time, so that the answer to it is there before the next one comes.

@@ -121,7 +121,7 @@ class Segment:
 
     def __str__(self):
         names = "".join(name for name, bit in zip("FSRPAEC", (FIN, SYN, RST, PSH, ACK, ECE, CWR)) if self.flags & bit)
-        said = [f"{name}={value}" for name, value in vars(self.options).items() if value not in (None, False, (), b"")]
+        said = [f"{name}={value}" for name, value in vars(self.options).items() if value is not None and value is not False and value not in ((), b"")]
         return f"[{names} seq {self.seq} ack {self.ack} win {self.window} len {len(self.data)} {' '.join(said)}]"
 
 

@@ -5,18 +5,19 @@ import struct
 import subprocess
 
 LETTERS = "oi"
-Side = collections.namedtuple("Side", "end max_end max_window max_ack marks")
-Flow = collections.namedtuple("Flow", "state opener sides")
+Side = collections.namedtuple("Side", "end max_end max_window max_ack scale marks")
+Flow = collections.namedtuple("Flow", "state opener sides last_end last")
 Verdict = collections.namedtuple("Verdict", "passes reason flow")
 
-FIN_SENT, OVERSHOT, LIBERAL = 0x08, 0x20, 0x40  # of tcp_mark
+SEEN, SACK_PERMITTED, FIN_SENT, ACKNOWLEDGED, OVERSHOT, LIBERAL = 0x01, 0x04, 0x08, 0x10, 0x20, 0x40  # of tcp_mark
+LAST_BY_SERVER, LAST_IS_SYN = 0x10, 0x20  # of last_segment
 
 
 def parse_flow(words):
     if not words:
         return None
     numbers = [int(word) for word in words[2:]]
-    return Flow(words[0], LETTERS.index(words[1]), (Side(*numbers[:5]), Side(*numbers[5:])))
+    return Flow(words[0], LETTERS.index(words[1]), (Side(*numbers[:6]), Side(*numbers[6:12])), *numbers[12:])
 
 
 class Tracker:
@@ -26,9 +27,12 @@ class Tracker:
     def forget(self):
         self.process.stdin.write(b"n")
 
-    def decides(self, end, packet):
+    def ask(self, end, packet):
         self.process.stdin.write(LETTERS[end].encode() + struct.pack("!H", len(packet)) + packet)
         self.process.stdin.flush()
+
+    def answer(self):
+        """To what was asked last."""
         line = self.process.stdout.readline().decode().split()
         if not line:
             raise OSError(f"track_packets ended with {self.process.wait()}")
