@@ -126,7 +126,8 @@ class Step:
     @property
     def acknowledges_no_syn(self):
         """The first ACK of a handshake, of less than the SYN-ACK."""
-        return self.was == "syn_received" and not self.sender.marks & ACKNOWLEDGED and distance(self.segment.ack, self.sender.max_ack) < 0
+        first = self.was == "syn_received" and not self.sender.marks & ACKNOWLEDGED and self.peer.marks & SEEN
+        return bool(first) and distance(self.segment.ack, self.sender.max_ack) < 0
 
     def kernel_agrees_about(self, segment, model=None):
         """Whether the kernel would decide about this segment, in its place, as we do: of a RST that only we let pass, whether it passes."""
@@ -199,7 +200,7 @@ def is_right_about_rst(s):
 def is_right_about_segment(s):
     """An ACK or FIN+ACK on a connection that both sides began: let through as far as its numbers lie within the bounds."""
     known = s.before and s.was not in ("none", "syn_sent", "simultaneous") and not s.refused
-    return bool(known) and s.kind in (ACK, FIN | ACK) and s.verdict.passes == (s.unsure or s.our_reach != OUTSIDE)
+    return bool(known) and s.kind in (ACK, FIN | ACK) and s.verdict.passes == ((s.unsure and not s.acknowledges_no_syn) or s.our_reach != OUTSIDE)
 
 
 def is_right(s):

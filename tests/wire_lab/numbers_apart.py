@@ -5,7 +5,7 @@ import copy
 
 from kernel_model import BEYOND, COUNTED, NONE, Packet, reach_of
 from segments import ACK, RST, SYN, distance
-from tracker_process import ACKNOWLEDGED, LIBERAL, SEEN
+from tracker_process import ACKNOWLEDGED, LIBERAL, SACK_PERMITTED, SEEN
 
 NUMBERS = "end", "max_end", "max_window", "max_ack", "scale"
 CAUSES = []
@@ -166,8 +166,8 @@ class Apart:
     def cause_of(self, step, end, name):
         parting = Parting(step, end, name)
         found = next((c.__name__ for c in CAUSES if c(parting)), None)
-        if name == "scale" and not found:  # where the other numbers of the side come from
-            found = next((cause for (of, _), cause in self.causes.items() if of == end), None)
+        if name == "scale" and not found and opened_after_a_challenge.__name__ in self.causes.values():
+            return opened_after_a_challenge.__name__  # the SYN that settles both did not count
         if found or step.sides is None or not step.before or step.kind & SYN:
             return found
         return self.deciding(step)
@@ -212,6 +212,7 @@ class Apart:
         if name == "end" and end != step.end and distance(step.highest_ack, value) > 0 >= distance(step.highest_ack, step.acknowledgeable):
             value = step.highest_ack  # of what lay beyond the window
         setattr(side, name, value)
+        side.sack = bool(ours.marks & SACK_PERMITTED)  # comes of the SYN that its numbers come of
         if name == "max_ack":
             side.acknowledges = bool(ours.marks & ACKNOWLEDGED)
 
