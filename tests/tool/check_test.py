@@ -421,7 +421,7 @@ class Check(ToolTest):
             (service(udp + f'send = "{"x" * 129}"\n'), 14, "service.health.send", "128"),
             (service(tcp + "every_s = 5\n"), 14, "service.health.every_s", "known here"),
             (service(tcp, port='"any"'), 12, "service.health", "needs a port"),
-            (service(tcp, backend="203.0.113.80"), 12, "service.health", "route"),
+            (service(tcp, backend="203.0.113.80"), 15, "service.backend.address", "route"),
             (service(tcp, backend="192.0.2.90"), 12, "service.health", 'port "inside"'),
             (service(tcp)[len(routed):], 4, "service.health", 'mode = "routed"'),
             (routed + '[[service]]\naddress = "192.0.2.80"\nport = 80\non_down = "reset"\n[[service.backend]]\naddress = "198.51.100.80"\n', 12, "service.on_down", "[service.health]"),
