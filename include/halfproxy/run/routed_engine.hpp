@@ -99,11 +99,11 @@ class routed_engine {
 
     /// Where the engine leads packets although they keep their destination.
     [[nodiscard]] auto next_hop() const noexcept {
-        return [this](std::uint32_t via) noexcept {
+        return [&engine = engine_](std::uint32_t via) noexcept {
             if constexpr (requires(Engine const& e) { e.next_hop_of(via); })
-                return engine_.next_hop_of(via);
+                return engine.next_hop_of(via);
             else
-                return static_cast<void>(via), ip_address{};
+                return static_cast<void>(engine), static_cast<void>(via), ip_address{};  // clang 14 warns of what is captured for one branch
         };
     }
 
