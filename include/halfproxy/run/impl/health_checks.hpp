@@ -42,7 +42,10 @@ inline constexpr std::size_t tcp_headers_v4 = sizeof(ipv4_header) + sizeof(tcp_h
 [[nodiscard]] inline std::string authority_of(ip_address const& a) {
     std::string out;
     if (a.version == 4) {
-        for (std::size_t i = 0; i < 4; ++i) out += (i == 0 ? "" : ".") + std::to_string(a.bytes[i]);
+        for (std::size_t i = 0; i < 4; ++i) {
+            if (i != 0) out += '.';
+            out += std::to_string(a.bytes[i]);
+        }
         return out;
     }
     constexpr char digits[] = "0123456789abcdef";
