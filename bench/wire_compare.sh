@@ -11,6 +11,7 @@ usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
 
   CONTENDER  inline-off inline-auto inline-always   the half proxy (HALFPROXY_BIN, build/bin/halfproxy)
              inline-routed  the same as a router between two networks, guard off
+             inline-service the same, with a virtual address (dnat) before the server
              bare           an AF_PACKET forwarder that looks at nothing (build/bench/bare_forwarder)
              kernel-bridge  the kernel's bridge
              nginx-stream   nginx as a TCP proxy
@@ -34,7 +35,7 @@ while (($#)); do
         --rounds) rounds=$2; shift ;;
         --seconds) seconds=$2; shift ;;
         -h | --help) usage; exit 0 ;;
-        inline-off | inline-auto | inline-always | inline-routed | bare | kernel-bridge | nginx-stream | haproxy | nft-synproxy) contenders+=("$1") ;;
+        inline-off | inline-auto | inline-always | inline-routed | inline-service | bare | kernel-bridge | nginx-stream | haproxy | nft-synproxy) contenders+=("$1") ;;
         *) usage >&2; exit 2 ;;
     esac
     shift
@@ -58,15 +59,19 @@ lab_in client sh -c 'echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range' |
 
 # start_CONTENDER sets `target`, the address the client uses; stop_CONTENDER undoes it.
 start_inline() {
-    [ "$1" != routed ] || { start_routed; return; }
+    case $1 in routed | service) start_routed "$1"; return ;; esac
     lab_inline --guard "$1"
     target=$LAB_SERVER4
 }
 start_routed() {
     printf '[io]\nmode = "routed"\n' > "$LAB_DIR/routed.toml"
     printf '[[io.address]]\nport = "%s"\naddress = "%s"\n' outside 10.80.0.1/24 inside 10.81.0.1/24 >> "$LAB_DIR/routed.toml"
-    lab_inline --guard off --config "$LAB_DIR/routed.toml"
     target=10.81.0.2
+    [ "$1" = routed ] || {
+        target=10.80.0.100
+        printf '[[service]]\naddress = "%s"\nport = "any"\n[[service.backend]]\naddress = "10.81.0.2"\n' $target >> "$LAB_DIR/routed.toml"
+    }
+    lab_inline --guard off --config "$LAB_DIR/routed.toml"
 }
 start_bare() { lab_bridge "${BARE_FORWARDER_BIN:-$(dirname "$HALFPROXY_BIN")/../bench/bare_forwarder}" out0 in0; target=$LAB_SERVER4; }
 start_kernel-bridge() {
