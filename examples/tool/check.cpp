@@ -11,7 +11,6 @@
 #include <halfproxy/engine/flow.hpp>
 #include <halfproxy/engine/handshake.hpp>
 #include <halfproxy/engine/service_engine.hpp>
-#include <halfproxy/io/af_packet.hpp>
 
 #include <fmt/format.h>
 
@@ -67,11 +66,9 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 
 
 int run_check(check_options const& options) {
     tool_config const config = load_config(options.config);
-    std::size_t const rings = std::size_t{2} * (std::size_t{config.io.ring_slots} * config.io.ring_slot_bytes +
-                                                std::size_t{config.io.ring_long_frames} * af_packet_long_frame_bytes);
     std::size_t const routing = config.io.mode == deployment::routed ? router(routing_of(config)).memory_bytes() : 0;
     fmt::print("# memory, fixed at start: {:.1f} MiB for flows, {:.1f} MiB for receive rings\n{}",
-               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config) + edge_bytes(config.edge) + routing), mebibytes(rings),
+               mebibytes(engine_bytes(config.engine) + nat_bytes(config) + service_bytes(config) + edge_bytes(config.edge) + routing), mebibytes(receive_bytes(config.io)),
                config_text(config));
     return exit_code::success;
 }

@@ -281,8 +281,7 @@ port_report report_of(port& p, port_counters const& counted) {
 }
 
 std::size_t ring_bytes(io_settings const& io) {
-    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.ring_long_frames} * af_packet_long_frame_bytes +
-                std::size_t{io.transmit_slots} * af_packet_transmit_slot_bytes);
+    return receive_bytes(io) + std::size_t{2} * io.transmit_slots * af_packet_transmit_slot_bytes;
 }
 
 /// Opens the ports, runs, and says what it came to.

@@ -8,8 +8,10 @@
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/nat_config.hpp>
 #include <halfproxy/engine/translating_edge.hpp>
+#include <halfproxy/io/af_packet.hpp>
 #include <halfproxy/route/router.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -48,6 +50,11 @@ struct io_settings {
     std::vector<static_route> routes{};
     std::vector<ip_prefix> routed_here{};  ///< what neighbouring routers send here unasked: services and pools may have addresses of it
 };
+
+/// Of both ports, what frames are received into.
+[[nodiscard]] constexpr std::size_t receive_bytes(io_settings const& io) noexcept {
+    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.ring_long_frames} * af_packet_long_frame_bytes);
+}
 
 struct tool_config {
     timeout_preset preset = timeout_preset::firewall;

@@ -2,11 +2,10 @@
 """announced_server.py PORT [CLIENT VIRTUAL VIRTUAL_PORT]: wants the header of the PROXY protocol, version 1 or 2, of who is really connected, or of that
 client and virtual address behind a proxy that changes them; then speaks first, as talk.py's banner-server, and echoes a line."""
 import ipaddress
-import socket
 import struct
 import sys
 
-from talk import BANNER, TIMEOUT_S, listen
+from talk import BANNER, serve_each
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -53,16 +52,7 @@ def serve(peer, wanted):
 
 
 def main(port, *wanted):
-    sock = listen(socket.SOCK_STREAM, int(port))
-    sock.listen(128)
-    while True:
-        peer, _ = sock.accept()
-        peer.settimeout(TIMEOUT_S)
-        try:
-            serve(peer, wanted)
-        except (OSError, ValueError, KeyError) as problem:
-            print("announced_server:", problem, file=sys.stderr, flush=True)
-        peer.close()
+    serve_each(port, lambda peer: serve(peer, wanted), "announced_server")
 
 
 if __name__ == "__main__":

@@ -25,18 +25,25 @@ def listen(kind, port):
     return sock
 
 
-def banner_server(port):
+def serve_each(port, serve, name):
+    """serve(peer) for one connection on TCP after the other; what is wrong with one is said, and the next has its turn."""
     sock = listen(socket.SOCK_STREAM, int(port))
     sock.listen(128)
     while True:
         peer, _ = sock.accept()
         peer.settimeout(TIMEOUT_S)
         try:
-            peer.sendall(BANNER)
-            peer.sendall(peer.makefile("rb").readline())
-        except OSError as problem:
-            print("banner-server:", problem, file=sys.stderr)
+            serve(peer)
+        except (OSError, ValueError, KeyError) as problem:
+            print(f"{name}:", problem, file=sys.stderr, flush=True)
         peer.close()
+
+
+def banner_server(port):
+    def serve(peer):
+        peer.sendall(BANNER)
+        peer.sendall(peer.makefile("rb").readline())
+    serve_each(port, serve, "banner-server")
 
 
 def banner_client(address, port, count):

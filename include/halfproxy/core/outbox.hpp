@@ -33,6 +33,15 @@ struct outbox_frame {
     frame* lent = nullptr;  ///< a frame that was held: its bytes stay where they are, and `data` is not used
 
     [[nodiscard]] byte_view bytes() const noexcept { return lent != nullptr ? byte_view(lent->bytes()) : byte_view(data.data(), length); }
+    /// `data` for what works on frames; a length that it changes is to be taken over.
+    [[nodiscard]] frame written(link_type link) noexcept {
+        frame f;
+        f.data = data.data();
+        f.length = f.wire_length = length;
+        f.capacity = outbox_frame_bytes;
+        f.link = link;
+        return f;
+    }
     [[nodiscard]] std::uint32_t wire_length() const noexcept { return lent != nullptr ? lent->wire_length : length; }
     [[nodiscard]] offload_info offload() const noexcept { return lent != nullptr ? lent->offload : offload_info{}; }
 };

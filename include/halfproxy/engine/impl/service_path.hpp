@@ -32,11 +32,7 @@ template <engine_policies Policies>
 template <class Address>
 void engine<Policies>::lead_originated(outbox_frame& to, link_type link, flow<Address> const& known, direction from) noexcept {
     if constexpr (leads_flows) {
-        frame leaving;
-        leaving.data = to.data.data();
-        leaving.length = leaving.wire_length = to.length;
-        leaving.capacity = outbox_frame_bytes;
-        leaving.link = link;
+        frame leaving = to.written(link);
         lead_to_station(leaving, known, from);
         if (leaving.via != 0) static_cast<void>(enter_tunnel_beside(leaving));  // it is short, and there is room
         to.via = leaving.via;

@@ -202,11 +202,7 @@ void engine<Policies>::acknowledge_server(outbox_frame& to, tcp_packet const& t,
         build_tcp(to.data, back, {.seq = ack.seq, .ack = ack.ack, .flags = ack.flags, .window = ack.window}, options));
     lead_originated(to, t.f.link, f, direction::from_client);
     if (any_announced_) {
-        frame leaving;
-        leaving.data = to.data.data();
-        leaving.length = leaving.wire_length = to.length;
-        leaving.capacity = outbox_frame_bytes;
-        leaving.link = t.f.link;
+        frame leaving = to.written(t.f.link);
         tell_in_option(leaving, parse(leaving.link, leaving.bytes(), leaving.length), f, direction::from_client);
         to.length = leaving.length;
     }
