@@ -4,7 +4,7 @@
 
 #include "tests/support/splice.hpp"
 
-#include <halfproxy/engine/virtual_services.hpp>
+#include <halfproxy/engine/service_engine.hpp>
 
 #include <map>
 
@@ -115,3 +115,5 @@ struct service_line : timeline<serving<Next>> {
 };
 
 }  // namespace halfproxy::test
+
+extern template class halfproxy::engine<halfproxy::test::serving<>>;  // in services.cpp: it takes long to compile
