@@ -96,6 +96,29 @@ TEST_CASE("a simultaneous open is established by both SYN-ACKs, with no bare ACK
         });
 }
 
+TEST_CASE("in a simultaneous open SYN and SYN-ACK may carry data, which the other side need not take (RFC 7413 section 4.2)") {
+    for (std::uint32_t const taken : {0u, 100u})
+        everywhere([taken](auto t) {
+            t.open(64240, {}, 100);
+            REQUIRE(t.server(SYN, 0, 0) == accepted);
+            CHECK(t.server(SYN | ACK, 0, 1 + taken, 50) == accepted);
+            CHECK(t.client(SYN | ACK, 0, 1) == (taken == 0 ? accepted : passed));  // behind an acknowledgment of data it is taken for an old one
+            CHECK(t.client(ACK, 1 + taken, 51, taken == 0 ? 100 : 0) == accepted);
+            CHECK(t.c.state == tcp_state::established);
+            CHECK(t.server(ACK, 51, 101) == accepted);
+            CHECK(t.client(ACK, 101, 52) == dropped(drop_reason::ack_above_sent));
+        });
+}
+
+TEST_CASE("in a simultaneous open a SYN-ACK that acknowledges less than the SYN, or more than its data, answers nothing (RFC 9293 figure 7)") {
+    everywhere([](auto t) {
+        t.open(64240, {}, 100);
+        REQUIRE(t.server(SYN, 0, 0) == accepted);
+        for (std::uint32_t const wrong : {0u, 102u}) CHECK(t.server(SYN | ACK, 0, wrong) == dropped(drop_reason::syn_ack_mismatch));
+        CHECK(t.c.state == tcp_state::simultaneous);
+    });
+}
+
 TEST_CASE("in a simultaneous open the window of a SYN-ACK counts, not only that of the SYN before it (RFC 9293 figure 7)") {
     everywhere([](auto t) {
         t.open();

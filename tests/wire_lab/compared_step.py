@@ -60,7 +60,7 @@ class Step:
     @property
     def differs(self):
         states = OURS[self.kernel_is] != self.now and (self.kernel_is, self.now) != (self.kernel_was, self.was)
-        return self.kernel_passes != self.verdict.passes or states
+        return self.kernel_passes != self.verdict.passes or states or self.answers_for_one
 
     @property
     def only_ours_passes(self):
@@ -99,6 +99,13 @@ class Step:
     @property
     def answers_new_syn(self):
         return self.last_is_syn_of_peer and self.segment.ack == self.before.last_end
+
+    @property
+    def answers_for_one(self):
+        """A SYN-ACK on a live connection that the kernel lets pass: only the kernel, or only we, take it for the answer to a SYN let through before, and
+        go on with other numbers."""
+        live = self.was not in ("none", "syn_sent", "simultaneous")
+        return live and self.kind == SYN | ACK and self.kernel_passes and self.answers_new_syn != (self.why == "answers a SYN")
 
     @property
     def highest_ack(self):

@@ -4,7 +4,7 @@ right, and a predicate that says exactly when; README.md has a row for each. A d
 import dataclasses
 
 from compared_step import both_acknowledged, fins_acknowledged, is_right_about_rst, is_right_about_segment
-from kernel_model import CLOSING, COUNTED, URG
+from kernel_model import BEYOND, CLOSING, COUNTED, OLD, URG
 from segments import ACK, FIN, RST, SYN, distance, plus
 from tracker_process import FIN_SENT, LAST_BY_SERVER, OVERSHOT
 
@@ -68,10 +68,11 @@ def syn_ack_of_nothing_sent(s):
 
 @difference
 def simultaneous_syn_ack_of_another_isn(s):
-    """In a simultaneous open the kernel does not hold a SYN-ACK to the number of the SYN before it, nor to acknowledging all of the other SYN
+    """In a simultaneous open the kernel does not hold a SYN-ACK to the number of the SYN before it, nor to acknowledging the other SYN
     (RFC 9293 figure 7)."""
+    takes_other = distance(s.segment.ack, s.sender.max_ack) >= 0 >= distance(s.segment.ack, s.peer.end) if s.before else False
     return s.only_kernel_passes and s.kind == SYN | ACK and s.verdict.reason == "syn_ack_mismatch" and s.was == "simultaneous" and \
-        (plus(s.segment.seq, 1) != s.peer.max_ack or s.segment.ack != s.peer.end)
+        not (takes_other and plus(s.segment.seq, 1) == s.peer.max_ack)
 
 
 @difference
@@ -88,7 +89,7 @@ def simultaneous_open(s):
 def syn_forgotten_by_one(s):
     """A SYN let through on a live connection is remembered, for its SYN-ACK, until something else counts: for the kernel this is also a FIN or a RST that it
     calls invalid, and a SYN-ACK of the old handshake; for us a segment that the kernel takes for a late one. Its sender repeats the SYN (RFC 9293 section 3.8.1)."""
-    if s.kind != SYN | ACK or not s.kernel_passes or s.was in ("none", "syn_sent", "simultaneous") or s.answers_new_syn == (s.why == "answers a SYN"):
+    if not s.answers_for_one:
         return False
     if s.answers_new_syn:
         return s.verdict.passes and s.now == "syn_received"
@@ -154,7 +155,7 @@ def rst_at_zero(s):
 @rst_class
 def rst_a_window_beyond(s):
     """The kernel lets a RST pass up to a window beyond the window, as it does data. Nobody takes it there (RFC 5961 section 3.2)."""
-    return s.only_kernel_passes and "beyond" in (s.reach, s.our_reach)
+    return s.only_kernel_passes and BEYOND in (s.reach, s.our_reach)
 
 
 @rst_class
@@ -162,6 +163,14 @@ def rst_behind_data_that_overran(s):
     """The end of a segment that began in the window and ended beyond it: its receiver may have taken it, and then expects this number (RFC 5961
     section 3.2). The kernel holds the RST to the window."""
     return s.verdict.passes and s.now == "closed" and s.segment.seq == s.before.last_end and distance(s.segment.seq, s.sender.max_end) > 0
+
+
+@rst_class
+def rst_below_the_window(s):
+    """A RST at the number acknowledged is certain (RFC 5961 section 3.2), though its sender has sent more than the window beyond it, as data on a SYN may be. For the
+    kernel it lies below the window, and changes nothing."""
+    below = distance(s.ends_at, plus(s.sender.end, -s.peer.max_window)) < 0
+    return s.both_pass and s.now == "closed" and s.reach == OLD and below
 
 
 @rst_class
@@ -305,11 +314,19 @@ def kernel_stays_liberal(s):
     return is_right_about_segment(s) and (not s.verdict.passes or (s.kind == FIN | ACK and s.now == s.was and uncounted))
 
 
+@rst_class
+def rst_below_what_counts_for_one(s):
+    """Of what it met in the middle the kernel counts every acknowledgment, and drops a RST below the highest. Here one beyond the window does not count
+    (RFC 9293 section 3.10.7.4)."""
+    return s.only_ours_passes and s.liberal and s.why == "below"
+
+
 @difference
 def sure_of_what_came_anew(s):
-    """When a SYN on a live connection and its SYN-ACK may be late copies of the handshake, every number passes until the ends have shown which they use; the kernel
-    goes by the copies."""
-    return s.only_ours_passes and s.unsure and not s.sides[0].liberal and s.kind in (ACK, FIN | ACK)
+    """When a SYN on a live connection and its SYN-ACK may be late copies of the handshake, every number passes and counts until the ends have shown which they use;
+    the kernel goes by the copies."""
+    uncounted = s.only_ours_passes or (s.both_pass and s.reach in (OLD, BEYOND))
+    return uncounted and s.unsure and not s.sides[0].liberal and s.kind in (ACK, FIN | ACK)
 
 
 @rst_class
@@ -323,7 +340,7 @@ def rst_while_nothing_is_known_well(s):
 def beyond_the_window_from_both_sides(s):
     """How far data beyond the window reached is remembered of one side at a time, the later one: correct ends send none, and two words more in every flow
     would cost more than they bring. The other side's acknowledgment of such data is then dropped until the data comes again within the window."""
-    sides = {p.end for p in s.past if p.reach == "beyond" and p.ends_at != p.segment.seq}
+    sides = {p.end for p in s.past if p.reach == BEYOND and p.ends_at != p.segment.seq}
     return s.only_kernel_passes and s.verdict.reason == "ack_above_sent" and len(sides) == 2 and is_right_about_segment(s)
 
 
@@ -342,5 +359,6 @@ def half_way_round(s):
     if not s.before or s.was == "syn_sent":
         return False
     apart = [distance(n, at) for n, at in ((s.segment.seq, s.sender.end), (s.ends_at, s.sender.max_end), (s.segment.ack, s.peer.end),
-                                        (s.highest_ack, s.peer.end))]
-    return any(abs(a) > 2 ** 31 - 200_000 for a in apart)
+                                        (s.highest_ack, s.peer.end), *((right, s.segment.ack) for _, right in s.segment.options.sack))]
+    windows = [side.max_window for side in s.model.sides] if s.kernel_before else []
+    return any(abs(a) > 2 ** 31 - 200_000 for a in (*apart, *windows))

@@ -118,6 +118,17 @@ def forged_data_moves_the_end(p):
 
 
 @cause
+def acknowledges_half_way_round(p):
+    """A number 2^31 from another is neither before nor after it (RFC 9293 section 3.4). The kernel takes it for higher than the highest acknowledgment, as an edge of a
+    SACK block for higher than what is acknowledged, and moves its window with it; here it changes nothing."""
+    s = p.step
+    if not s.before or p.kind & SYN or s.is_rst:
+        return False
+    pairs = [(s.segment.ack, s.sender.max_ack), *((right, s.segment.ack) for _, right in s.segment.options.sack)]
+    return any(distance(a, b) == -2 ** 31 for a, b in pairs)
+
+
+@cause
 def window_moved_by_a_sack(p):
     """The kernel counts the window from the right edge of a SACK block, and adds what lies below it. SACK is advice, and moves no window (RFC 2018 sections 4 and
     8); the edge is what is acknowledged and the window (RFC 9293 section 3.8.6)."""
@@ -128,7 +139,8 @@ def window_moved_by_a_sack(p):
 def window_grown_by_overruns(p):
     """Every segment that begins in the window and ends beyond it adds to the window in the kernel, copies too; so it can be walked on by one side alone.
     Here the window grows once, to what is unacknowledged."""
-    return p.both_count and p.is_number("max_window", False)
+    counts = p.both_count or (p.kind == SYN | ACK and p.step.both_pass)
+    return counts and p.is_number("max_window", False)
 
 
 def same(kernel, ours, name):
@@ -138,16 +150,16 @@ def same(kernel, ours, name):
 
 
 class Apart:
-    """By (end, number): the class of the packet that moved it apart; None where it has none."""
+    """By (end, number): the class of the packet that moved it apart; None where it has none. And all classes there were so far."""
 
     def __init__(self):
-        self.causes = {}
+        self.causes, self.ever = {}, set()
 
     def note(self, step, model):
         """After the step, on which both agreed: the classes of what it moved apart."""
         flow = step.verdict.flow
         if model.state == NONE or flow is None or any(s.liberal for s in model.sides) or any(s.marks & LIBERAL for s in flow.sides):
-            self.causes = {}
+            self.causes, self.ever = {}, set()
             return []
         parted = []
         for end, ours in enumerate(flow.sides):
@@ -161,26 +173,26 @@ class Apart:
                     parted.append((end, name))
         found = {number: self.cause_of(step, *number) for number in parted}
         self.causes |= found
+        self.ever.update(found.values())
         return found.values()
 
     def cause_of(self, step, end, name):
         parting = Parting(step, end, name)
         found = next((c.__name__ for c in CAUSES if c(parting)), None)
-        if name == "scale" and not found and opened_after_a_challenge.__name__ in self.causes.values():
-            return opened_after_a_challenge.__name__  # the SYN that settles both did not count
+        if name == "scale" and not found:  # both are settled by the SYNs, of which one did not count
+            found = next((c.__name__ for c in (opened_after_a_challenge, another_syn_while_unanswered) if c.__name__ in self.ever), None)
         if found or step.sides is None or not step.before or step.kind & SYN:
             return found
         return self.deciding(step)
 
     def deciding(self, step):
         """Why one of both counts the segment, and the other does not: the number that makes the difference."""
-        ours = step.sender, step.peer
         wanted = step.our_reach
         if wanted == step.reach:
             return self.causes.get((step.end, "scale"))
         apart = [(side, name) for side, end in enumerate((step.end, 1 - step.end)) for name in NUMBERS if (end, name) in self.causes]
         for changed in [*([number] for number in apart), apart]:
-            if changed and self.reach_with(step, ours, changed) == wanted:
+            if changed and self.reach_with(step, changed) == wanted:
                 side, name = changed[0]
                 return self.causes[step.end ^ side, name]
         return None
@@ -208,19 +220,24 @@ class Apart:
         if not ours.marks & SEEN:
             side.__init__()
             return
-        value = getattr(ours, name)
-        if name == "end" and end != step.end and distance(step.highest_ack, value) > 0 >= distance(step.highest_ack, step.acknowledgeable):
-            value = step.highest_ack  # of what lay beyond the window
-        setattr(side, name, value)
+        setattr(side, name, Apart.our_value(step, end, name))
         side.sack = bool(ours.marks & SACK_PERMITTED)  # comes of the SYN that its numbers come of
         if name == "max_ack":
             side.acknowledges = bool(ours.marks & ACKNOWLEDGED)
 
     @staticmethod
-    def reach_with(step, ours, changed):
+    def our_value(step, end, name):
+        """What our number before the step means to the kernel: of what lay beyond the window, as much was sent as is acknowledged."""
+        value = getattr(step.before.sides[end], name)
+        if name == "end" and end != step.end and distance(step.highest_ack, value) > 0 >= distance(step.highest_ack, step.acknowledgeable):
+            return step.highest_ack
+        return value
+
+    @staticmethod
+    def reach_with(step, changed):
         sides = [copy.copy(side) for side in step.sides]  # sender, receiver
         for side, name in changed:
-            setattr(sides[side], name, getattr(ours[side], name))
+            setattr(sides[side], name, Apart.our_value(step, step.end ^ side, name))
         packet = Packet(step.segment)
         packet.read_sack(sides[1].sack)
         packet.read_ack(sides[1].end)

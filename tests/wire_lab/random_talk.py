@@ -94,6 +94,10 @@ class Talk:
     def midstream(self):
         for me, peer in (self.ends, reversed(self.ends)):
             me.heard, me.edge = peer.next, plus(me.next, peer.window)
+        if self.chance.random() < 0.2:  # reset before the other side is seen
+            end = self.chance.randrange(2)
+            yield self.say(end, ACK, 100)
+            yield self.segment(end, RST, plus(self.ends[end].next, self.chance.choice((0, -1, -100, 50))), 0)
         yield from self.middle()
 
     def refused(self):
@@ -151,8 +155,13 @@ class Talk:
             for _ in range(self.chance.randrange(8)):
                 yield self.say(1 - first, ACK, self.chance.choice((0, 1, 900)))
                 yield self.say(first, ACK)
-        yield self.say(1 - first, FIN | ACK, lost=self.chance.random() < 0.2)
+        last = self.say(1 - first, FIN | ACK, lost=self.chance.random() < 0.2)
+        late = self.chance.random() < 0.1  # only a copy comes this way
+        if not late:
+            yield last
         yield self.say(first, ACK)
+        if late:
+            yield last
         if self.chance.random() < 0.5:
             yield self.say(1 - first, ACK)
 
@@ -204,7 +213,8 @@ class Talk:
     def selective(self):
         end = self.chance.randrange(2)
         me, peer = self.ends[end], self.ends[1 - end]
-        return self.segment(end, ACK, me.next, me.heard or 0, options=Options(sack=((plus(peer.next, -50), peer.next),)))
+        half_way = 2 ** 31 if self.chance.random() < 0.03 else 0
+        return self.segment(end, ACK, me.next, plus(me.heard or 0, half_way), options=Options(sack=((plus(peer.next, -50), peer.next),)))
 
     def again(self):
         return self.chance.choice(self.past[-30:])

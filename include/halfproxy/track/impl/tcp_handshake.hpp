@@ -88,7 +88,8 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     note_ack(c, from, s.ack);
     tcp_side& opener = c.side[index(reverse(from))];
     tcp_side& answerer = c.side[index(from)];
-    answerer.max_window = std::max(answerer.max_window, at_least_one(s.window));  // in a simultaneous open its SYN said another
+    answerer.max_window = std::max(answerer.max_window, at_least_one(s.window));  // in a simultaneous open its SYN said another,
+    answerer.end = later(answerer.end, s.end());                                  // without data that this may carry
     if (!marked(c, reverse(from), tcp_mark::acknowledged)) opener.max_ack = s.seq + 1;  // what its first ACK must cover
     grant(opener, s.ack, s.window);
     grant(answerer, s.seq + 1, opener.max_window);
@@ -96,6 +97,14 @@ inline track_result answer_syn(tcp_connection& c, direction from, tcp_segment co
     note_last(c, from, s, s.end(), false);
     c.state = tcp_state::syn_received;
     return accepted;
+}
+
+/// As the SYN-ACKs of a simultaneous open do (RFC 9293 figure 7): the number of the SYN before it, and an acknowledgment of the other side's,
+/// with its data or without (RFC 7413 section 4.2).
+[[nodiscard]] inline bool takes_crossing_syn(tcp_connection const& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side const& own = c.side[index(from)];
+    tcp_side const& other = c.side[index(reverse(from))];
+    return s.seq + 1 == other.max_ack && s.ack.at_or_after(own.max_ack) && s.ack.at_or_before(other.end);
 }
 
 /// The second SYN-ACK of a simultaneous open: no bare ACK need follow (RFC 9293 figure 7).
@@ -117,7 +126,7 @@ template <class Checks>
             start_side(c, from, s);
             return answer_syn(c, from, s);
         case tcp_state::simultaneous:
-            if (s.ack != opener.end || s.seq + 1 != opener.max_ack) return refuse(checks.has(tcp_check::syn_ack), drop_reason::syn_ack_mismatch);
+            if (!takes_crossing_syn(c, from, s)) return refuse(checks.has(tcp_check::syn_ack), drop_reason::syn_ack_mismatch);
             return answer_syn(c, from, s);
         default:
             if (answers_new_syn(c, from, s.ack)) {
@@ -125,7 +134,7 @@ template <class Checks>
                 return answer_syn(c, from, s);
             }
             if (s.ack.after(opener.end)) return refuse(checks.has(tcp_check::ack_above), drop_reason::ack_above_sent);
-            if (c.state == tcp_state::syn_received && s.ack == opener.end && s.seq + 1 == opener.max_ack && !marked(c, from, tcp_mark::acknowledged))
+            if (c.state == tcp_state::syn_received && !marked(c, from, tcp_mark::acknowledged) && takes_crossing_syn(c, from, s))
                 return answer_both_syns(c, from, s);
             return passed;  // a retransmission; its receiver answers
     }
