@@ -37,8 +37,8 @@ struct talk {
             for (auto const& [bit, letter] : {std::pair{tcp_flag::syn, 'S'}, {tcp_flag::rst, 'R'}, {tcp_flag::psh, 'P'}, {tcp_flag::ack, '.'}})
                 if ((s->fields.flags & bit) != 0) out += letter;
             out += std::to_string(s->fields.seq - isn);
-            if ((s->fields.flags & tcp_flag::ack) != 0) out += "," + std::to_string(s->fields.ack - server_isn);
-            if (!s->payload.empty()) out += ":" + std::string(s->payload.begin(), s->payload.end());
+            if ((s->fields.flags & tcp_flag::ack) != 0) out.append(",").append(std::to_string(s->fields.ack - server_isn));
+            if (!s->payload.empty()) out.append(":").append(s->payload.begin(), s->payload.end());
             out += " ";
         }
         return out;
