@@ -73,6 +73,7 @@ void describe_io(Visitor& v, io_settings& io) {
     v.flag("promiscuous", io.promiscuous);
     v.flag("bypass_qdisc", io.bypass_qdisc);
     v.number("spin_us", io.spin_us, 0, 1'000'000);
+    v.number("gather_us", io.gather_us, 0, 10'000);
     v.number("drain_ms", io.drain_ms, 0, 60'000);
     describe_routing(v, io);
 }

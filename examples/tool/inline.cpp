@@ -206,7 +206,9 @@ void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config cons
                     std::function<void()> reload) {
     boost::asio::io_context context{1};
     worker<port, Packets> work(context, p.outside, p.inside, packets,
-                               {.spin = std::chrono::microseconds{config.io.spin_us}, .drain = std::chrono::milliseconds{config.io.drain_ms}});
+                               {.spin = std::chrono::microseconds{config.io.spin_us},
+                                .gather = std::chrono::microseconds{config.io.gather_us},
+                                .drain = std::chrono::milliseconds{config.io.drain_ms}});
     wall_clock_follower<Engine> clock(context, engine, config.engine.common_clock);
     hangup_listener hangups(context, std::move(reload));
     boost::asio::signal_set signals(context, SIGINT, SIGTERM);

@@ -38,6 +38,7 @@ struct io_settings {
     bool promiscuous = true;
     bool bypass_qdisc = true;
     std::uint32_t spin_us = 200;
+    std::uint32_t gather_us = 50;
     std::uint32_t drain_ms = 200;
 
     // of mode = "routed"

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 #include <functional>
+#include <memory>
 
 using namespace halfproxy;
 using namespace halfproxy::test;
@@ -195,6 +196,38 @@ TEST_CASE("with light load it sleeps between packets and does not spin") {
     }
     CHECK(f.run_until([&] { return f.engine.from_outside == 20; }));
     CHECK(f.worker.counters().steps < 20 * 10);
+}
+
+TEST_CASE("a flood that ends here is let gather; not when that is switched off, and not when it passes") {
+    struct quick_clock {  // a step in 0.1 ms, so that few packets make a flood
+        std::shared_ptr<time_point> now = std::make_shared<time_point>(1h);
+        time_point operator()() const { return *now += 100us; }
+    };
+    struct row {
+        std::chrono::nanoseconds gather;
+        std::uint8_t packet;
+        bool pauses;
+    };
+    for (row const r : {row{50us, wire_engine::drop_it, true}, row{0us, wire_engine::drop_it, false}, row{50us, 1, false}}) {
+        CAPTURE(r.gather.count());
+        CAPTURE(unsigned{r.packet});
+        boost::asio::io_context context;
+        socket_io outside, inside;
+        wire_engine engine;
+        halfproxy::worker<socket_io, wire_engine, quick_clock> w(context, outside, inside, engine, {.gather = r.gather, .steps_per_visit = 1});
+        w.start();
+        for (int visit = 0; visit < 200; ++visit) {
+            for (int i = 0; i < 20; ++i) outside.network_sends({r.packet});
+            context.run_one_for(10ms);
+            while (!inside.network_gets().empty()) {}
+        }
+        CHECK((w.counters().pauses > 20) == r.pauses);
+        CHECK((w.counters().pauses == 0) != r.pauses);
+        CHECK(engine.from_outside > 2000);
+        w.stop();
+        context.restart();
+        context.run_for(5s);
+    }
 }
 
 TEST_CASE("a descriptor that is ready for nothing does not keep the processor busy") {

@@ -15,6 +15,7 @@
 #include <linux/if_packet.h>
 #include <map>
 #include <net/if.h>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <sys/ioctl.h>
@@ -30,8 +31,9 @@ using namespace halfproxy::test;
 constexpr std::size_t batch_packets = 32;
 constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr char const* usage_text =
-    "usage: syn_flood --interface IF --to ADDRESS --to-mac MAC [--port 80] [--mode syn|ack|synack]\n"
+    "usage: syn_flood --interface IF --to ADDRESS --to-mac MAC [--from-mac MAC] [--port 80] [--mode syn|ack|synack]\n"
     "                 [--server ADDRESS] [--rate PACKETS_PER_SECOND 100000] [--seconds 10] [--count 100000000] [--seed 1]\n"
+    "--from-mac: a station's that is not there, so that its answers cost this host as little as can be; else the interface's own.\n"
     "--server: it sends, from that port to random ports of ADDRESS; otherwise sources are random and the port is ADDRESS's.\n"
     "Sends at most so fast, so many and so long; prints what was offered as JSON. Runs only inside a namespace that\n"
     "tests/wire_lab/lab.sh made.\n";
@@ -41,6 +43,7 @@ volatile std::sig_atomic_t stopping = 0;
 struct flood_plan {
     std::string interface{};
     flood_target target{};
+    std::optional<mac_address> from_mac{};
     double rate = 100'000;
     double seconds = 10;
     std::uint64_t count = 100'000'000;
@@ -83,7 +86,7 @@ flood_mode mode_of(std::string const& text) {
 
 flood_plan parse_arguments(int count, char** arguments) {
     std::map<std::string, std::string> given{{"--port", "80"}, {"--mode", "syn"}, {"--rate", "100000"}, {"--seconds", "10"},
-                                             {"--count", "100000000"}, {"--seed", "1"}, {"--server", ""}, {"--interface", ""}, {"--to", ""}, {"--to-mac", ""}};
+                                             {"--count", "100000000"}, {"--seed", "1"}, {"--server", ""}, {"--interface", ""}, {"--to", ""}, {"--to-mac", ""}, {"--from-mac", ""}};
     for (int i = 1; i < count; i += 2) {
         if (!given.contains(arguments[i])) throw std::invalid_argument(std::string("unknown option ") + arguments[i]);
         if (i + 1 == count) throw std::invalid_argument(std::string(arguments[i]) + " needs a value");
@@ -93,6 +96,7 @@ flood_plan parse_arguments(int count, char** arguments) {
     out.interface = given["--interface"];
     out.target.address = address_of(given["--to"]);
     out.target.to_mac = mac_of(given["--to-mac"]);
+    if (!given["--from-mac"].empty()) out.from_mac = mac_of(given["--from-mac"]);
     out.target.port = static_cast<std::uint16_t>(number("--port", given["--port"], 65'535));
     out.target.mode = mode_of(given["--mode"]);
     if (!given["--server"].empty()) out.target.server = address_of(given["--server"]);
@@ -166,7 +170,7 @@ void sleep_until(std::int64_t when_ns) {
 void flood(flood_plan const& plan) {
     flood_socket socket(plan.interface);
     flood_target target = plan.target;
-    target.from_mac = socket.own_mac();
+    target.from_mac = plan.from_mac.value_or(socket.own_mac());
     split_mix64 random(plan.seed);
     std::int64_t const begin = now_ns(), end = begin + static_cast<std::int64_t>(plan.seconds * second_ns);
     auto const batch_ns = static_cast<std::int64_t>(batch_packets * second_ns / plan.rate);

@@ -60,6 +60,9 @@ class pump {
     /// Runs the engine's timers alone: for the end, when nothing more is to be received.
     void advance(time_point now) noexcept;
 
+    /// Of the packets that the last step received, how many left through the other port.
+    [[nodiscard]] std::size_t passed() const noexcept { return passed_; }
+
     [[nodiscard]] port_counters const& counters(side port) const noexcept { return counters_[index(port)]; }
     [[nodiscard]] Engine& engine() noexcept { return engine_; }
     [[nodiscard]] Engine const& engine() const noexcept { return engine_; }
@@ -90,6 +93,7 @@ class pump {
     std::array<frame, pump_burst> burst_{};
     std::array<batch, 2> batches_{};  ///< by port; empty between calls
     side first_ = side::outside;
+    std::size_t passed_ = 0;
 };
 
 }  // namespace halfproxy

@@ -5,6 +5,7 @@
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/io/packet_io.hpp>
 #include <halfproxy/run/adaptive_spin.hpp>
+#include <halfproxy/run/gathering.hpp>
 #include <halfproxy/run/pump.hpp>
 
 #include <boost/asio/io_context.hpp>
@@ -30,6 +31,7 @@ struct steady_now {
 
 struct worker_options {
     std::chrono::nanoseconds spin = std::chrono::microseconds{200};   ///< longest poll of empty ports; 0: sleep at once
+    std::chrono::nanoseconds gather = std::chrono::microseconds{50};  ///< in a flood, for packets to gather (gathering.hpp); the system adds some; 0: never
     std::chrono::nanoseconds drain = std::chrono::milliseconds{200};  ///< longest time stop() goes on forwarding
     std::uint32_t steps_per_visit = 32;  ///< pump steps before other handlers of the io_context get their turn
 };
@@ -38,6 +40,7 @@ struct worker_options {
 struct worker_counters {
     std::uint64_t steps = 0;
     std::uint64_t sleeps = 0;
+    std::uint64_t pauses = 0;       ///< in a flood, for packets to gather
     std::uint64_t empty_wakes = 0;  ///< a descriptor was ready and its port gave nothing
     std::uint64_t unwatched = 0;    ///< it was awake for so long that it gave up watching the descriptors until the next sleep
 };
@@ -76,6 +79,7 @@ class worker {
 
     void visit();
     bool step();
+    void pause_in_flood(std::size_t received, time_point now);
     void leave_to_others();
     void unwatch();
     void sleep(time_point now);
@@ -93,6 +97,7 @@ class worker {
     worker_options options_;
     Clock clock_;
     adaptive_spin spin_;
+    gathering gathering_{};
     std::array<int, 2> handles_;
     std::array<boost::asio::posix::stream_descriptor, 2> descriptors_;
     boost::asio::steady_timer timer_;

@@ -10,6 +10,7 @@ template <packet_io Io, packet_engine Engine, packet_io InsideIo>
 std::size_t pump<Io, Engine, InsideIo>::step(time_point now) noexcept {
     side const first = first_;
     first_ = other(first_);
+    passed_ = 0;
     std::size_t const received = serve(first, now) + serve(other(first), now);
     if (auto const deadline = engine_.next_deadline(); deadline && *deadline <= now) advance(now);
     return received;
@@ -46,6 +47,7 @@ void pump<Io, Engine, InsideIo>::send_outcomes(std::span<frame const> burst, sid
         if (f.outcome == verdict::forward) onward.add(f.bytes(), f.offload);
         if (f.outcome == verdict::reply) back.add(f.bytes(), f.offload);
     }
+    passed_ += onward.count;
     flush(other(from), onward);
     flush(from, back);
 }

@@ -14,6 +14,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <thread>
 
 namespace halfproxy {
 
@@ -86,9 +87,11 @@ void worker<Io, Engine, Clock, InsideIo>::unwatch() {
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
 bool worker<Io, Engine, Clock, InsideIo>::step() {
     time_point const now = clock_();
-    bool const busy = pump_.step(now) != 0;
+    std::size_t const received = pump_.step(now);
+    bool const busy = received != 0;
     ++counters_.steps;
     if (phase_ == phase::draining && (!busy || now >= drain_until_)) return finish(now), false;
+    pause_in_flood(received, now);
     if (busy) {
         idle_since_ = now;
         if (woken_by_packet_) spin_.woke_after(slept_for_);
@@ -103,6 +106,14 @@ bool worker<Io, Engine, Clock, InsideIo>::step() {
     }
     if (now - idle_since_ < spin_.budget()) return true;
     return sleep(now), false;
+}
+
+/// Other handlers of the io_context wait, too: as long as for a few packets.
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::pause_in_flood(std::size_t received, time_point now) {
+    if (!gathering_.pays_after(received, pump_.passed(), now) || options_.gather <= options_.gather.zero()) return;
+    ++counters_.pauses;
+    std::this_thread::sleep_for(options_.gather);
 }
 
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
