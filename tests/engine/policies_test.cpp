@@ -233,3 +233,44 @@ TEST_CASE("the observer hears of every flow's begin and end, and of every drop")
     l.after(60'000);
     CHECK(closed == 1);
 }
+
+TEST_CASE("flows added, ended, given way and refused: the observer hears of each exactly once, in both families") {
+    for (unsigned version : {4u, 6u}) {
+        int opened = 0, closed = 0, drops = 0;
+        engine_config config = guarded(guard_mode::off);
+        config.limits.flows_v4 = config.limits.flows_v6 = 4;
+        line l(config, family(version), own_policies{{}, {}, {&opened, &closed, &drops}});
+        auto const has_heard = [&](int of_opened, int of_closed, int of_drops) {
+            CHECK(opened == of_opened);
+            CHECK(closed == of_closed);
+            CHECK(drops == of_drops);
+        };
+        auto const establishes = [&](unsigned port) {
+            l.ends.client_port = port;
+            hands h{l};
+            l.client_sends(syn_of(h.client));
+            real_server_sends(l, h.syn_ack());
+            h.cookie = h.server.isn;
+            h.cookie_clock = h.server.clock;
+            return l.client_sends(h.third_ack()).fate == verdict::forward;
+        };
+        for (unsigned port = 10; port < 13; ++port) CHECK(establishes(port));
+        l.ends.client_port = 13;
+        l.client_sends(syn_of({.isn = 1}));
+        l.client_sends(syn_of({.isn = 1}));  // again
+        has_heard(4, 0, 0);
+        CHECK(establishes(14));  // the embryonic one gives way
+        has_heard(5, 1, 0);
+        l.ends.client_port = 15;
+        CHECK(l.client_sends(syn_of({.isn = 1})).reason == drop_reason::table_full);
+        has_heard(5, 1, 1);
+        l.ends.client_port = 1;
+        CHECK(l.client_sends(syn_of({.isn = 1})).reason == drop_reason::policy_denied);
+        has_heard(5, 1, 2);
+        l.after(l.proxy().config().timeouts.established + 130);
+        CHECK(l.proxy().flows_now() == 0);
+        has_heard(5, 5, 2);
+        CHECK(l.counters().flows_opened == 5);
+        CHECK(l.counters().flows_evicted == 1);
+    }
+}

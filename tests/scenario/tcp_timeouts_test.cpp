@@ -265,3 +265,53 @@ TEST_CASE("F40 neither SYN-ACKs again nor forged ACKs keep a flow in SYN-RECEIVE
         CHECK_FALSE(c.alive());
     }
 }
+
+TEST_CASE("idle flows time out in their own time, opened before or after a busy one, embryonic ones in theirs") {
+    for (unsigned version : {4u, 6u})
+        for (side const from : {side::outside, side::inside}) {
+            CAPTURE(version);
+            timeline l(guarded(guard_mode::off));
+            l.ends.version = version;
+            flow_timeouts const t = l.proxy().config().timeouts;
+            auto const sends = [&](unsigned port, bool client, segment const& s) {
+                l.ends.client_port = port;
+                outcome const o = l.sends(client ? from : other(from), framed(l.ends, tcp_datagram(l.ends, client, s)));
+                CHECK(o.fate == verdict::forward);
+            };
+            auto const opens = [&](unsigned port) {
+                sends(port, true, {.seq = 100, .flags = flags::syn, .window = 60'000});
+                sends(port, false, {.seq = 900, .ack = 101, .flags = flags::syn | flags::ack, .window = 60'000});
+                sends(port, true, {.seq = 101, .ack = 901, .flags = flags::ack, .window = 60'000});
+            };
+            auto const alive = [&](unsigned port) {
+                bool found = false;
+                l.proxy().for_each_flow([&](auto const& f) { found = found || f.tuple[0].source_port == port; });
+                return found;
+            };
+            std::uint32_t asked = 0;
+            auto const busy_until = [&](std::uint64_t end_ms, std::uint64_t step) {
+                while (l.now_ms() + step < end_ms) {
+                    l.after(step);
+                    sends(2, true, {.seq = 101 + asked, .ack = 901, .flags = flags::ack, .window = 60'000, .payload = filled(1)});
+                    sends(2, false, {.seq = 901, .ack = 102 + asked++, .flags = flags::ack, .window = 60'000});
+                }
+                l.at(end_ms);
+            };
+            l.at(0);
+            opens(1);
+            opens(2);
+            opens(3);
+            sends(4, true, {.seq = 100, .flags = flags::syn, .window = 60'000});
+            busy_until(t.syn_sent - 1, t.syn_sent / 4);
+            CHECK(alive(4));
+            busy_until(t.syn_sent + 130, t.syn_sent / 4);
+            CHECK_FALSE(alive(4));
+            busy_until(t.established - 1, t.established / 8);
+            CHECK((alive(1) && alive(2) && alive(3)));
+            busy_until(t.established + 130, t.established / 8);
+            CHECK_FALSE(alive(1));
+            CHECK_FALSE(alive(3));
+            CHECK(alive(2));
+            CHECK(l.proxy().flows_now() == 1);
+        }
+}
