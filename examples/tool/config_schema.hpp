@@ -174,6 +174,7 @@ void describe_tracking(Visitor& v, engine_config& engine) {
     v.choice("strictness", tracking.strictness);
     v.choice("pickup", tracking.pickup);
     v.choice("asymmetric", tracking.asymmetric);
+    v.choice("denied_sessions", tracking.denied_sessions);
     v.require(!splices_one_sided(engine), "asymmetric",
               "true needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass");
     auto const& servers = engine.splice.backends;

@@ -58,6 +58,7 @@ enum class verdict : std::uint8_t {
     X(l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                                             \
     /* admission */                                                                                      \
     X(rule_denied, "a rule denies it")                                                                   \
+    X(rule_ended, "of a session that rules loaded since it began deny, and that was ended for it")       \
     X(policy_denied, "the admission policy denies it")                                                   \
     X(wrong_side, "arrives from the side where its flow does not send from")                              \
     X(guard_overload, "over the guard's hard cap, or dropped early on the way to it")                    \

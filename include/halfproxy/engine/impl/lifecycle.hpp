@@ -28,6 +28,7 @@ template <class Address>
     if (is_embryonic(f)) return f.phase() == flow_phase::connecting ? dispensability::none : dispensability::embryonic;
     if (f.protocol == ip_protocol::tcp)
         return is_closing(f.tcp.state) ? dispensability::closing : dispensability::none;
+    if (f.is_barred()) return dispensability::closing;
     return f.packets[index(direction::from_server)] == 0 ? dispensability::unreplied_datagram : dispensability::none;
 }
 
@@ -218,7 +219,7 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
     v6_.wheel.advance(stamp_, timers_per_advance - used,
                       [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
     if constexpr (keeps_address_state) policies_.addresses.advance(stamp_, timers_per_advance);
-    sweep_given_up(out);
+    sweep_all(out);
     send_pieces(out);
 }
 
