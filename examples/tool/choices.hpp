@@ -86,6 +86,9 @@ constexpr auto choices_of(asymmetric_paths) {
     return std::to_array<choice<asymmetric_paths>>(
         {{"false", asymmetric_paths::no}, {"true", asymmetric_paths::yes}, {"detect", asymmetric_paths::detect}});
 }
+constexpr auto choices_of(denied_sessions) {
+    return std::to_array<choice<denied_sessions>>({{"keep", denied_sessions::keep}, {"end", denied_sessions::end}});
+}
 constexpr auto choices_of(malformed_policy) {
     return std::to_array<choice<malformed_policy>>(
         {{"drop", malformed_policy::drop}, {"pass", malformed_policy::pass}});

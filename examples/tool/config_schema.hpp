@@ -175,6 +175,7 @@ void describe_tracking(Visitor& v, engine_config& engine) {
     v.choice("strictness", tracking.strictness);
     v.choice("pickup", tracking.pickup);
     v.choice("asymmetric", tracking.asymmetric);
+    v.choice("denied_sessions", tracking.denied_sessions);
     v.require(!splices_one_sided(engine), "asymmetric",
               "true needs guard.mode = \"off\" or \"monitor\", or guard.method = \"challenge_reset\": of a splice both directions must pass");
     auto const& servers = engine.splice.backends;
@@ -217,6 +218,7 @@ void describe_limits(Visitor& v, tool_config& config) {
     v.number("flows_v6", limits.flows_v6, 0, 1u << 27);
     v.number("handshakes", limits.handshakes, 1, 1u << 24);
     v.mark("source_new_flows_per_s", limits.per_source.new_flows_per_s, 1);
+    v.mark("source_flows", limits.per_source.flows, 1);
     v.mark("source_half_open", limits.per_source.half_open, 1);
     v.number("source_buckets", limits.per_source.buckets, 1, 1u << 24);
     v.number("fragment_datagrams", limits.fragment_datagrams, 1, 1u << 24);

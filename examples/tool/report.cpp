@@ -77,6 +77,7 @@ json counters_json(engine_counters const& c) {
             {"flows_opened", c.flows_opened},
             {"flows_closed", c.flows_closed},
             {"flows_evicted", c.flows_evicted},
+            {"flows_ended_by_rules", c.flows_ended_by_rules},
             {"flows_one_sided", c.flows_one_sided},
             {"tunnelled", c.tunnelled},
             {"tunnel_pieces", c.tunnel_pieces},

@@ -34,6 +34,21 @@ TEST_CASE("what one source uses up is not missing to another") {
     for (std::uint32_t other = 100; other < 200; ++other) CHECK(admitted(l, v4(other), 10, 0) == 10);
 }
 
+TEST_CASE("open flows are counted exactly, up and down") {
+    source_limits limits({.flows = 2}, 1);
+    source_network const a = source_network::of(0x0a000001u, 0), b = source_network::of(0x0a000001u, 7);
+    for (unsigned n = 0; n < 2; ++n) {
+        CHECK(limits.admits(a, {}));
+        limits.flows_changed(a, +1);
+    }
+    CHECK_FALSE(limits.admits(a, {}));
+    CHECK(limits.admits(b, {}));  // another VLAN
+    limits.flows_changed(a, -1);
+    CHECK(limits.admits(a, {}));
+    limits.configure({.flows = 1});
+    CHECK_FALSE(limits.admits(a, {}));
+}
+
 TEST_CASE("half-open handshakes are counted exactly, up and down") {
     source_limits l({.half_open = 3}, 1);
     for (int round = 0; round < 3; ++round) {

@@ -197,6 +197,16 @@ std::map<drop_reason, story> stories() {
     s[drop_reason::icmp_truncated] = [] { ip4 ip; ip.protocol = 1; return alone(ethernet(encode(ip, zeros(7)))); };
     s[drop_reason::l4_checksum] = [syn] { byte_string f = syn; f[14 + 20 + 16] ^= 1; return alone(f); };
     s[drop_reason::rule_denied] = [] { return tcp_alone(syn_of({.isn = 5}), with_rule(rule_action::deny)); };
+    s[drop_reason::rule_ended] = [] {
+        engine_config config = guarded(guard_mode::off);
+        config.tracking.denied_sessions = denied_sessions::end;
+        line l(config);
+        byte_string const datagram = framed(l.ends, datagram_of(l.ends, true, 17, u16(5) + u16(53) + u16(8) + u16(0), 6));
+        l.sends(side::outside, datagram);
+        config.rules = {{.action = rule_action::deny}};
+        l.proxy().configure(config);
+        return l.after(1).sends(side::outside, datagram).reason;
+    };
     s[drop_reason::policy_denied] = [] { line l(guarded()); l.proxy().drain(); return l.client_sends(syn_of({.isn = 5})).reason; };
     s[drop_reason::wrong_side] = [syn] { line l(guarded(guard_mode::off)); l.sends(side::outside, syn); return l.sends(side::inside, syn).reason; };
     s[drop_reason::guard_overload] = [] {

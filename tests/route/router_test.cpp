@@ -266,6 +266,25 @@ TEST_CASE("our own ports are closed: UDP is told so, TCP reset, the rest dropped
     CHECK(w.counters().resets_sent == 2);
 }
 
+TEST_CASE("a segment or datagram to us that arrives damaged gets no answer (RFC 9293 section 3.1, RFC 1122 section 4.1.3.4)") {
+    plain_world w(two_networks());
+    w.settle();
+    auto const damaged = [](byte_string const& datagram, bool v4) {
+        byte_string frame = from_client(datagram);
+        frame[14 + (v4 ? 20u : 40u) + 5] ^= 1;  // of the sequence number
+        return frame;
+    };
+    CHECK(sent(w, side::outside, damaged(tcp_packet(to_us(), {.seq = 1000, .flags = 2}), true)) == dropped_for(drop_reason::l4_checksum));
+    CHECK(sent(w, side::outside, damaged(tcp_packet(to_us6(), {.seq = 1000, .flags = 2}), false)) == dropped_for(drop_reason::l4_checksum));
+    for (bool const v4 : {true, false}) {
+        byte_string frame = from_client(v4 ? udp_packet(to_us(), filled(8)) : udp_packet(to_us6(), filled(8)));
+        frame.back() ^= 1;
+        CHECK(sent(w, side::outside, frame) == dropped_for(drop_reason::l4_checksum));
+    }
+    CHECK(w.counters().resets_sent == 0);
+    CHECK(w.counters().unreachable_sent == 0);
+}
+
 TEST_CASE("an address the engine takes is answered for on its port, pinged, and its packets go to the engine; those that come back unchanged go nowhere") {
     router_config c = two_networks();
     std::vector<ip_address> const services{ip_address::v4(0xc0000250), ip6_of(1, 0x50)};

@@ -91,7 +91,7 @@ TEST_CASE("what is no HTTP, is cut off, or has a head without end is told apart"
         CHECK(verdict_on(text) == verdict_of::not_http);
     }
     CHECK(verdict_on(chunked("x\r\n"), "y") == verdict_of::not_http);
-    CHECK(verdict_on(chunked("1\r\naa\r\n"), "y") == verdict_of::not_http);
+    CHECK(verdict_on(chunked("1\r\naa\r\n0\r\n\r\n"), "y") == verdict_of::not_http);
     CHECK(verdict_on("HTTP/1.1 200 OK\r\nLong: " + std::string(http_answer::head_limit, 'x') + "\r\n\r\n") == verdict_of::not_http);
     CHECK(verdict_on("") == verdict_of::cut);
     CHECK(verdict_on("HTTP/1.1 200 OK\r\nContent-Le") == verdict_of::cut);

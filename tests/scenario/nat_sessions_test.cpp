@@ -119,6 +119,41 @@ TEST_CASE("a host with a block of five ports has five sessions of each protocol,
     }
 }
 
+TEST_CASE("a host has as many sessions as it may, of all protocols together, each further one is refused by name until one is over; others are not concerned") {
+    for (world_of const w : both_families()) {
+        engine_config config = impatient();
+        config.limits.per_source.flows = 5;
+        nat_config nat = napt(w);
+        nat.snat[0].from = prefix_of(w.inside(0), w.version == 4 ? 8 : 72);
+        nat_lab l(w, nat, config);
+        end other_host = w.inside(6);
+        if (w.version == 6) other_host.address[7] = 1;  // a subscriber has a /64
+        auto const sends = [&](unsigned vlan, byte_string const& packet) { return l.sends(side::inside, vlan == 0 ? ethernet(packet) : ethernet(packet, {{0x8100, vlan}})); };
+        auto const ten = [&](unsigned vlan, end from) {
+            for (unsigned n = 0; n < 10; ++n) {
+                from.port = 4000 + n;
+                outcome const o = sends(vlan, n % 2 == 0 ? udp_datagram(from, w.outside(9, 53)) : tcp_datagram(from, w.outside(9, 80), syn(100)));
+                CHECK(o.reason == (n < 5 ? drop_reason::none : drop_reason::source_limit));
+            }
+        };
+        ten(0, w.inside(5));
+        ten(0, other_host);
+        ten(7, w.inside(5));
+        CHECK(l.dropped(drop_reason::source_limit) == 15);
+        CHECK(l.counters().dropped_total() == 15);
+        CHECK(l.proxy().flows_now() == 15);
+        CHECK(l.ports_held(17) + l.ports_held(6) == 15);                   // a refusal takes no port
+        l.mapped(w.inside(5, 4000), w.outside(9, 53));                     // what is open goes on
+        l.after(31'000);                                                   // the datagrams' flows are over, three of each
+        for (unsigned n = 0; n < 4; ++n)
+            CHECK(l.udp(side::inside, w.inside(5, 5000 + n), w.outside(9, 53)).reason == (n < 3 ? drop_reason::none : drop_reason::source_limit));
+        config.limits.per_source.flows = 6;
+        l.proxy().configure(config);
+        CHECK(l.udp(side::inside, w.inside(5, 5004), w.outside(9, 53)).reason == drop_reason::none);
+        CHECK(l.udp(side::inside, w.inside(5, 5005), w.outside(9, 53)).reason == drop_reason::source_limit);
+    }
+}
+
 TEST_CASE("of ten handshakes of one host through a NAT exactly as many are under way as it may have, beside those of another host and of its namesake in another VLAN") {
     for (world_of const w : both_families()) {
         engine_config config = under_nat();

@@ -64,6 +64,7 @@ ecn = "yes"
 strictness = "strict"
 pickup = "data_only"
 asymmetric = true
+denied_sessions = "end"
 check_timestamps = false
 check_syn_synchronized = true
 [timeouts]
@@ -78,6 +79,7 @@ other_replied = "never"
 [limits]
 flows_v6 = 0
 source_half_open = 50
+source_flows = 2000
 source_new_flows_per_s = "never"
 fragment_datagrams = 33
 fragments_waiting = 17
@@ -295,8 +297,8 @@ class Check(ToolTest):
                      'syn_rate_on = "never"', "syn_rate_off = 20000", "exempt_s = 60", "[guard.inside]", "half_open_on = 50", "buckets = 64",
                      "syn_rate_on = 30000", "unanswered_s = 1.500", "mss = 1400",
                      'allow = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]', 'established = "never"', "closed = 1.500",
-                     "flows_v6 = 0", 'strictness = "strict"', "asymmetric = true", "check_timestamps = false", "check_overshoot = true",
-                     "check_syn_synchronized = true", "source_half_open = 50", 'source_new_flows_per_s = "never"', 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
+                     "flows_v6 = 0", 'strictness = "strict"', "asymmetric = true", 'denied_sessions = "end"', "check_timestamps = false", "check_overshoot = true",
+                     "check_syn_synchronized = true", "source_half_open = 50", "source_flows = 2000", 'source_new_flows_per_s = "never"', 'malformed = "pass"', 'fast_open = "strip"', 'ports = "1024-2000"', 'proto = "47"', 'proto = "udp"',
                      'to = "2001:db8::1/128"', 'ports = "53"', "server_retries = 1", 'invalid_ack = "reset"', "resets_per_s = 7", "defer = true", "held_segments = 100", "held_bytes = 1600",
                      "held_per_connection = 2", "learned_servers = 64", "learned_age_s = 1.500", "[[splice.backend]]", 'address = "192.0.2.80"',
                      'address = "2001:db8::80"', "mss = 8960", "window_scale = 9", 'window_scaling = "yes"', 'sack = "no"', 'timestamps = "no"',

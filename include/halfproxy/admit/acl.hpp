@@ -19,6 +19,9 @@ enum class rule_action : std::uint8_t {
     fast,   ///< forwarded without flow, tracking or challenge
 };
 
+/// Whether it lets no flow be opened.
+[[nodiscard]] constexpr bool refuses(rule_action action) noexcept { return action == rule_action::deny || action == rule_action::reset; }
+
 /// The direction of a rule is that of a flow's first packet: `from` is who opens it.
 struct acl_rule {
     rule_action action = rule_action::allow;

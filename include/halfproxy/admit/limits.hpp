@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// How much one source may ask for: new flows per second, and handshakes half open at once.
+// How much one source may ask for: new flows per second, flows open at once, and handshakes half open at once.
 #pragma once
 
 #include <halfproxy/admit/exemption.hpp>
@@ -20,10 +20,11 @@ inline constexpr std::uint32_t no_limit = std::numeric_limits<std::uint32_t>::ma
 /// Of one IPv4 address, or one IPv6 /64.
 struct source_limits_config {
     std::uint32_t new_flows_per_s = no_limit;  ///< a second's worth may come at once
+    std::uint32_t flows = no_limit;            ///< open at once, of every protocol
     std::uint32_t half_open = no_limit;        ///< TCP handshakes that passed and are not complete
     std::uint32_t buckets = 32'768;            ///< of each row
 
-    [[nodiscard]] constexpr bool any() const noexcept { return new_flows_per_s != no_limit || half_open != no_limit; }
+    [[nodiscard]] constexpr bool any() const noexcept { return new_flows_per_s != no_limit || flows != no_limit || half_open != no_limit; }
 };
 
 /// Two rows of counters, a source being counted in one bucket of each, chosen by different keyed hashes (a count-min sketch: Cormode,
@@ -39,7 +40,8 @@ class source_limits {
         if (buckets_.empty()) [[likely]]
             return true;
         auto const places = places_of(source);
-        bool const few = std::any_of(places.begin(), places.end(), [&](bucket const* b) { return b->half_open < config_.half_open; });
+        bool const few = std::any_of(places.begin(), places.end(), [&](bucket const* b) { return b->half_open < config_.half_open; }) &&
+                         std::any_of(places.begin(), places.end(), [&](bucket const* b) { return b->flows < config_.flows; });
         bool const slow = std::any_of(places.begin(), places.end(), [&](bucket const* b) { return ahead(*b, now) + cost() <= burst; });
         if (!few || (!slow && config_.new_flows_per_s != no_limit)) return false;
         for (bucket* const b : places) {
@@ -52,6 +54,12 @@ class source_limits {
     void half_open_changed(source_network const& source, int by) noexcept {
         if (buckets_.empty()) return;
         for (bucket* const b : places_of(source)) b->half_open += static_cast<std::uint32_t>(by);
+    }
+
+    void flows_changed(source_network const& source, int by) noexcept {
+        if (buckets_.empty()) [[likely]]
+            return;
+        for (bucket* const b : places_of(source)) b->flows += static_cast<std::uint32_t>(by);
     }
 
     /// From now on these limits, if there were any before; the number of buckets stays.
@@ -70,6 +78,7 @@ class source_limits {
     /// A leaky bucket: what was spent and has not leaked since.
     struct bucket {
         std::uint32_t spent = 0;
+        std::uint32_t flows = 0;
         std::uint32_t half_open = 0;
         stamp_ms at{};
     };

@@ -58,10 +58,11 @@ enum class verdict : std::uint8_t {
     X(l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                                             \
     /* admission */                                                                                      \
     X(rule_denied, "a rule denies it")                                                                   \
+    X(rule_ended, "of a session that rules loaded since it began deny, and that was ended for it")       \
     X(policy_denied, "the admission policy denies it")                                                   \
     X(wrong_side, "arrives from the side where its flow does not send from")                              \
     X(guard_overload, "over the guard's hard cap, or dropped early on the way to it")                    \
-    X(source_limit, "its source opens too many connections per second, or has too many half open")       \
+    X(source_limit, "its source opens too many flows per second, or has too many open or half open")     \
     X(no_flow, "no flow, and this packet may not open one")                                              \
     X(cookie_invalid, "an ACK without flow whose cookie is wrong or too old")                            \
     X(table_full, "no room for a flow, and none that may give way")                                      \

@@ -71,10 +71,17 @@ enum class asymmetric_paths : std::uint8_t {
     detect,  ///< a client that goes on without an answer seen shows that there is another path
 };
 
+/// What becomes of open flows when rules change and deny them. A rule looks at what it saw, or would have seen, when the flow began.
+enum class denied_sessions : std::uint8_t {
+    keep,  ///< rules decide about new flows only
+    end,   ///< TCP: its next packet is answered with a RST to each end; the rest: nothing of it passes while either end goes on
+};
+
 struct tracking_config {
     halfproxy::strictness strictness = strictness::loose;
     halfproxy::pickup pickup = pickup::syn_only;
     asymmetric_paths asymmetric = asymmetric_paths::no;
+    halfproxy::denied_sessions denied_sessions = halfproxy::denied_sessions::keep;
     tcp_check_set switched_on{};   ///< besides those of the strictness
     tcp_check_set switched_off{};  ///< although of the strictness
 

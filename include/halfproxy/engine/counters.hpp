@@ -37,7 +37,7 @@ struct engine_counters {
     std::uint64_t clients_announced = 0;     ///< the server has acknowledged the header of the PROXY protocol
     std::uint64_t announcements_repeated = 0;
     std::uint64_t announcements_failed = 0;  ///< it did not, and both ends were reset
-    std::uint64_t resets_sent = 0;           ///< for wrong cookies, for SYN-ACKs nobody waits for, and to both ends of flows that are given up
+    std::uint64_t resets_sent = 0;           ///< for wrong cookies, for SYN-ACKs nobody waits for, and to both ends of flows that are ended
 
     std::uint64_t fragments_held = 0;      ///< came before their first, and were kept
     std::uint64_t fragments_released = 0;  ///< of those: put into the outbox when the first had passed
@@ -51,6 +51,7 @@ struct engine_counters {
     std::uint64_t flows_opened = 0;
     std::uint64_t flows_closed = 0;   ///< for whatever reason; opened - closed is the number there are
     std::uint64_t flows_evicted = 0;  ///< of those closed: gave way to a newcomer
+    std::uint64_t flows_ended_by_rules = 0;  ///< that came while they were open
     std::uint64_t flows_one_sided = 0;  ///< of those opened: TCP of which only one direction passes here
 
     [[nodiscard]] std::uint64_t dropped_total() const noexcept {

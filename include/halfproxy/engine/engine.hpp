@@ -4,7 +4,7 @@
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
 // SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/announcement.hpp
 // how the server is told who the client is; impl/datagram_path.hpp UDP and ICMP, impl/fragment_path.hpp fragments, impl/service_path.hpp and
-// impl/tunnel_path.hpp what virtual services want, impl/lifecycle.hpp how flows begin, age and end.
+// impl/tunnel_path.hpp what virtual services want, impl/ended_flows.hpp what ends flows before their time, impl/lifecycle.hpp how flows begin, age and end.
 // Which addresses a flow gets is a policy's business (policies.hpp): address_plan.hpp has one.
 #pragma once
 
@@ -61,8 +61,10 @@ inline constexpr std::uint32_t eviction_samples = 16;
 /// Timer callbacks in one call of advance().
 inline constexpr std::uint32_t timers_per_advance = outbox_per_advance / 2;
 
-/// Flows of each family looked at in one call of advance(), when a backend has gone down.
+/// Flows of each family looked at in one call of advance(), when a backend has gone down or rules have changed: fewer, where more rules than these would be
+/// asked about them.
 inline constexpr std::uint32_t flows_swept_per_advance = 1'024;
+inline constexpr std::uint32_t rules_asked_per_advance = 65'536;
 
 /// One family's flows and their timers.
 template <class Address>
@@ -512,14 +514,23 @@ class engine {
     void tell_opening(flow<Address> const& f, tcp_state before, direction from) noexcept;
     template <class Address>
     [[nodiscard]] bool is_given_up(flow<Address> const& f) noexcept;
+
+    // --- impl/ended_flows.hpp ---------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] bool is_denied_since(flow<Address> const& f) const noexcept;
+    [[nodiscard]] bool backends_went_down() const noexcept;
+    [[nodiscard]] bool is_sweeping() const noexcept;
+    void sweep_all(outbox& out) noexcept;
     template <class Address>
     [[nodiscard]] std::uint32_t sweep(std::uint32_t at, outbox& out) noexcept;
     template <class Address>
+    [[nodiscard]] bool end_flow(std::uint32_t number, bool given_up, outbox& out) noexcept;
+    template <class Address>
     [[nodiscard]] decision reset_both(tcp_packet& t, flow<Address> const& f, direction from) noexcept;
     template <tcp_checks Checks, class Address>
-    [[nodiscard]] decision tcp_of_given_up_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
-    void sweep_given_up(outbox& out) noexcept;
-    [[nodiscard]] bool is_sweeping() const noexcept;
+    [[nodiscard]] decision tcp_of_ended_flow(tcp_packet& t, flow_key<Address> const& key, flow_handle found) noexcept;
+    template <class Address>
+    [[nodiscard]] drop_reason ended_before(flow_handle& found) noexcept;
 
     // --- impl/tunnel_path.hpp --------------------------------------------------------------------------------------------
     [[nodiscard]] decision enter_tunnel(frame& f, decision d) noexcept;
@@ -584,8 +595,9 @@ class engine {
     source_limits source_limits_;
     split_mix64 random_;
     engine_counters counters_{};
-    std::uint32_t times_down_ = 0;         ///< that the flows have been looked at for, or are being
-    std::uint32_t swept_v4_ = ~std::uint32_t{0};  ///< where that goes on
+    std::uint32_t times_down_ = 0;         ///< of backends, that the flows have been looked at for, or are being
+    std::uint32_t swept_per_advance_ = flows_swept_per_advance;
+    std::uint32_t swept_v4_ = ~std::uint32_t{0};  ///< where looking at them goes on
     std::uint32_t swept_v6_ = ~std::uint32_t{0};
     std::uint32_t half_open_ = 0;
     std::uint32_t flows_peak_ = 0;
@@ -620,6 +632,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/fragment_path.hpp>
 #include <halfproxy/engine/impl/icmp_path.hpp>
 #include <halfproxy/engine/impl/service_path.hpp>
+#include <halfproxy/engine/impl/ended_flows.hpp>
 #include <halfproxy/engine/impl/tunnel_path.hpp>
 
 #if defined(HALFPROXY_COMPILED)

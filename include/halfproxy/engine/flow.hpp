@@ -67,6 +67,10 @@ struct flow {
     [[nodiscard]] bool is_special() const noexcept { return (phase_bits & 2u) != 0; }
     void set_phase(flow_phase p) noexcept { phase_bits = static_cast<std::uint8_t>(p) & 3u; }
 
+    /// Not TCP: whether nothing of it passes, for rules deny it by now (denied_sessions::end).
+    [[nodiscard]] bool is_barred() const noexcept { return tcp.state == tcp_state::closed; }
+    void bar(bool yes) noexcept { tcp.state = yes ? tcp_state::closed : tcp_state::syn_sent; }
+
     /// Spliced: whether an end was told another window scale than the other one uses. Rarely so.
     [[nodiscard]] bool rescales() const noexcept { return ((client_scale ^ tcp.scale[0]) | (promised_scale ^ tcp.scale[1])) != 0; }
     /// Spliced: from the scale of direction d's sender to the one its receiver was told.

@@ -134,7 +134,7 @@ class health_checks {
         std::string const request;  ///< http
         health_state state;
         health_schedule schedule;
-        http_answer answer;
+        std::optional<http_answer> answer{};  ///< http
         probe_connection connection{};
         health_result found{};  ///< by the check in progress
         health_result last{};

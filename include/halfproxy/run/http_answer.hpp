@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 // An HTTP/1 server's answer to a health check, read as it comes: its status, and whether a text occurs in its body.
 //
-// Read RFC 9112 sections 4, 6.3 and 7.1 first. Nothing is stored but the line being read and how much of the text has matched.
+// Read RFC 9112 sections 2.2, 4, 6.3 and 7.1 first. Boost.Beast parses, in src/run/http_answer.cpp; what is kept is the head or the chunk's line being read,
+// and how much of the text has matched.
 #pragma once
 
 #include <halfproxy/core/bytes.hpp>
 #include <halfproxy/wire/address.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -32,7 +33,7 @@ class stream_search {
     std::size_t matched_ = 0;
 };
 
-/// Allocates in its constructor only. Work of take(): constant for each byte.
+/// Allocates in its constructor only: memory_bytes. Work of take(): linear in the bytes.
 class http_answer {
   public:
     enum class verdict : std::uint8_t {
@@ -46,9 +47,13 @@ class http_answer {
 
     static constexpr std::size_t head_limit = 16 * 1024;
     static constexpr std::size_t body_limit = 64 * 1024;
+    static constexpr std::size_t memory_bytes = head_limit;  ///< at least; it is most of it
 
     /// `body` must live as long as the object; empty: the head decides.
-    http_answer(port_range status, std::string_view body) : good_status_(status), search_(body) {}
+    http_answer(port_range status, std::string_view body);
+    ~http_answer();
+    http_answer(http_answer&&) noexcept;
+    http_answer& operator=(http_answer&&) noexcept;
 
     /// The next bytes of the stream. What comes after a decision changes nothing.
     verdict take(byte_view bytes) noexcept;
@@ -56,33 +61,12 @@ class http_answer {
     verdict end() noexcept;
     void begin_anew() noexcept;
 
-    [[nodiscard]] unsigned status() const noexcept { return status_; }  ///< 0: none yet
-    [[nodiscard]] verdict decided() const noexcept { return verdict_; }
+    [[nodiscard]] unsigned status() const noexcept;  ///< 0: none yet
+    [[nodiscard]] verdict decided() const noexcept;
 
   private:
-    enum class part : std::uint8_t { status_line, field, counted_body, endless_body, chunk_size, chunk, chunk_end };
-
-    void take(std::uint8_t byte) noexcept;
-    void line_ended() noexcept;
-    void read_status_line(std::string_view line) noexcept;
-    void read_field(std::string_view line) noexcept;
-    void head_ended() noexcept;
-    void read_chunk_size(std::string_view line) noexcept;
-    void take_body(std::uint8_t byte) noexcept;
-    void decide(verdict v) noexcept { if (verdict_ == verdict::more) verdict_ = v; }
-
-    port_range good_status_;
-    stream_search search_;
-    verdict verdict_ = verdict::more;
-    part part_ = part::status_line;
-    unsigned status_ = 0;
-    std::size_t head_bytes_ = 0;
-    std::size_t body_bytes_ = 0;
-    std::uint64_t left_ = 0;  ///< of the body or the chunk
-    bool has_length_ = false;
-    bool chunked_ = false;
-    std::array<char, 80> line_{};   ///< the beginning of the line
-    std::size_t line_bytes_ = 0;    ///< all of it
+    class reader;
+    std::unique_ptr<reader> reader_;
 };
 
 }  // namespace halfproxy

@@ -42,6 +42,7 @@ inline engine_config changed(engine_config const& running, engine_config const& 
     out.timeouts.fragment = running.timeouts.fragment;
     if (running.limits.per_source.any() == next.limits.per_source.any()) {
         out.limits.per_source.new_flows_per_s = next.limits.per_source.new_flows_per_s;
+        out.limits.per_source.flows = next.limits.per_source.flows;
         out.limits.per_source.half_open = next.limits.per_source.half_open;
     }
     out.normalize.malformed = next.normalize.malformed;

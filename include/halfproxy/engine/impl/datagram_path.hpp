@@ -52,11 +52,7 @@ template <class Address>
                                                                flow_handle found) noexcept {
     direction from = direction::from_client;
     flow<Address>* flow_of = nullptr;
-    if (found && is_given_up(store<Address>().table.record(found))) {  // nobody is connected: its client's next packet goes to another backend
-        if (static_cast<direction>(found.direction()) == direction::from_server) return drop(drop_reason::no_flow);
-        close_flow<Address>(found.number());
-        found = {};
-    }
+    if (drop_reason const ended = found ? ended_before<Address>(found) : drop_reason::none; ended != drop_reason::none) return drop(ended);
     if (found) {
         flow_of = &store<Address>().table.record(found);
         from = static_cast<direction>(found.direction());

@@ -33,6 +33,8 @@ template <engine_policies Policies>
 void engine<Policies>::use_rules() {
     acl_ = acl(config_.rules);
     any_fast_rule_ = std::any_of(config_.rules.begin(), config_.rules.end(), [](acl_rule const& rule) { return rule.action == rule_action::fast; });
+    auto const rules = static_cast<std::uint32_t>(config_.rules.size());
+    swept_per_advance_ = std::clamp(rules_asked_per_advance / std::max(rules, 1u), 1u, flows_swept_per_advance);
 }
 
 template <engine_policies Policies>
@@ -44,6 +46,7 @@ void engine<Policies>::configure(engine_config const& next) {
     source_limits_.configure(config_.limits.per_source);
     if (other_rate) resets_ = token_bucket(config_.splice.resets_per_second);
     use_rules();
+    if (config_.tracking.denied_sessions == denied_sessions::end && !config_.rules.empty()) swept_v4_ = swept_v6_ = 0;
 }
 
 template <engine_policies Policies>

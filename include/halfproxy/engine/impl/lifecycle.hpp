@@ -28,6 +28,7 @@ template <class Address>
     if (is_embryonic(f)) return f.phase() == flow_phase::connecting ? dispensability::none : dispensability::embryonic;
     if (f.protocol == ip_protocol::tcp)
         return is_closing(f.tcp.state) ? dispensability::closing : dispensability::none;
+    if (f.is_barred()) return dispensability::closing;
     return f.packets[index(direction::from_server)] == 0 ? dispensability::unreplied_datagram : dispensability::none;
 }
 
@@ -101,6 +102,7 @@ typename engine<Policies>::template opened_flow<Address> engine<Policies>::open_
     if (answer.hairpin) f.set_hairpin();
     f.last_seen = f.opened = stamp_;
     ++counters_.flows_opened;
+    source_limits_.flows_changed(source_network::of(key.tuple.source, key.zone), +1);
     flows_peak_ = std::max(flows_peak_, flows_now());
     if constexpr (keeps_address_state) policies_.addresses.opened(f, inserted.handle.number(), answer);
     policies_.observer.opened(f);
@@ -116,6 +118,7 @@ void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     if (f.has_handshake()) release_handshake(f);
     policies_.observer.closed(f);
     if constexpr (keeps_address_state) policies_.addresses.closed(f, number, stamp_);
+    source_limits_.flows_changed(source_network::of(f.tuple[0].source, f.zone), -1);
     s.wheel.cancel(number);
     s.table.erase(number);
     ++counters_.flows_closed;
@@ -218,7 +221,7 @@ void engine<Policies>::advance(time_point now, outbox& out) noexcept {
     v6_.wheel.advance(stamp_, timers_per_advance - used,
                       [&](std::uint32_t number) { return on_timer<ipv6_bytes>(number, out); });
     if constexpr (keeps_address_state) policies_.addresses.advance(stamp_, timers_per_advance);
-    sweep_given_up(out);
+    sweep_all(out);
     send_pieces(out);
 }
 

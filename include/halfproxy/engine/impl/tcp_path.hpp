@@ -129,7 +129,7 @@ typename engine<Policies>::decision engine<Policies>::tcp_of_open_flow(tcp_packe
                                                                   flow_handle found) noexcept {
     flow<Address>& f = store<Address>().table.record(found);
     auto const from = static_cast<direction>(found.direction());
-    if (f.tcp.state == tcp_state::closed && is_given_up(f)) return tcp_of_given_up_flow<Checks>(t, key, found);
+    if (f.tcp.state == tcp_state::closed && (is_given_up(f) || is_denied_since(f))) return tcp_of_ended_flow<Checks>(t, key, found);
     tcp_segment const segment = segment_of<Checks>(t, f, from);
     constexpr std::uint8_t decisive = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     if (segment.has(decisive))
@@ -396,7 +396,7 @@ HALFPROXY_ALWAYS_INLINE typename engine<Policies>::decision engine<Policies>::ac
 template <engine_policies Policies>
 template <tcp_checks Checks, class Address>
 [[gnu::noinline]] typename engine<Policies>::decision engine<Policies>::pick_up_flow(tcp_packet& t, flow_key<Address> const& key) noexcept {
-    if (rule_for(key) == rule_action::deny || rule_for(key) == rule_action::reset) return drop(drop_reason::rule_denied);
+    if (refuses(rule_for(key))) return drop(drop_reason::rule_denied);
     if (!within_source_limits(key)) return drop(drop_reason::source_limit);
     auto const [f, refusal] = open_flow(key, t.f.arrival, false);
     if (f == nullptr) return drop(refusal);
@@ -417,7 +417,7 @@ typename engine<Policies>::decision engine<Policies>::answer_without_flow(tcp_pa
     if (!checksums_good(t.p, t.f)) return drop(drop_reason::l4_checksum);
     if (draining_) return drop(drop_reason::policy_denied);
     flow_key<Address> const opener{key.tuple.reversed(), key.zone, key.protocol, 0};
-    if (rule_for(opener) == rule_action::deny || rule_for(opener) == rule_action::reset) return drop(drop_reason::rule_denied);
+    if (refuses(rule_for(opener))) return drop(drop_reason::rule_denied);
     side const client = other(t.f.arrival);
     flow_request<Address> const request{opener.tuple, opener.zone, opener.protocol, client, false};
     if (policies_.admission.decide(request) == admission::deny) return drop(drop_reason::policy_denied);

@@ -153,7 +153,7 @@ engine_counters translating_edge<Engine>::counters() const noexcept {
 template <class Engine>
 void translating_edge<Engine>::leave_originated(outbox& out, std::size_t first) noexcept {
     out.keep_if(first, [this](outbox_frame& o) {
-        frame own{.data = o.data.data(), .length = o.length, .capacity = outbox_frame_bytes, .wire_length = o.length, .link = link_};
+        frame own = o.written(link_);
         bool const lost = leave(o.lent != nullptr ? *o.lent : own, o.exit) != drop_reason::none;
         o.length = o.lent != nullptr ? o.lent->length : own.length;
         counters_.originated_lost += lost ? 1 : 0;

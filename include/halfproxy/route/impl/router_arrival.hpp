@@ -121,10 +121,13 @@ inline router::decision router::echo(frame& f, const_packet_view const& packet) 
     return answered;
 }
 
-/// A closed port of ours: RFC 1122 section 4.1.3.1, RFC 9293 section 3.10.7.1.
+/// A closed port of ours: RFC 1122 section 4.1.3.1, RFC 9293 section 3.10.7.1. What arrives damaged was perhaps not meant for it, and is dropped in silence
+/// (RFC 9293 section 3.1, RFC 1122 section 4.1.3.4).
 inline router::decision router::to_nobody(frame& f, const_packet_view const& packet) noexcept {
     bool const v4_sum_bad = packet.layout().ip_version == 4 && verify_ipv4_header(packet) != checksum_verdict::good;
     if (v4_sum_bad && f.offload.checksum != checksum_state::partial) return drop(drop_reason::ip_checksum);
+    bool const verifiable = f.offload.checksum == checksum_state::unknown && (packet.is_tcp() || packet.is_udp());
+    if (verifiable && verify_transport(packet) == checksum_verdict::bad) return drop(drop_reason::l4_checksum);
     if (packet.is_tcp() && (packet.tcp().flags & tcp_flag::rst) == 0) return reset(f, packet);
     if (packet.is_udp() && answer(f, packet, icmp_problem::port_unreachable)) return ++counters_.unreachable_sent, answered;
     return drop(drop_reason::local_destination);

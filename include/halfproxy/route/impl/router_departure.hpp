@@ -194,14 +194,7 @@ void router::end_errors(std::span<frame const> errors, outbox& out, NextHop cons
 template <class NextHop>
 void router::depart(outbox& out, std::size_t first, NextHop const& next_hop) noexcept {
     out.keep_if(first, [&](outbox_frame& o) {
-        frame f;
-        if (o.lent != nullptr) {
-            f = *o.lent;
-        } else {
-            f.data = o.data.data();
-            f.length = f.wire_length = o.length;
-            f.capacity = outbox_frame_bytes;
-        }
+        frame f = o.lent != nullptr ? *o.lent : o.written(link_type::ethernet);
         departure const d = depart(f, o.exit, false, next_hop(o.via));
         o.exit = d.exit;
         return d.outcome == verdict::forward;

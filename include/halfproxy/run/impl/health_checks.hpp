@@ -139,7 +139,9 @@ struct datagram_start {
 }  // namespace health_detail
 
 inline health_checks::target::target(health_target const& t, std::uint64_t seed)
-    : to(t), request(health_detail::request_of(t)), state(t.check.policy, t.initially), schedule(t.check.policy, seed), answer(to.check.status, to.check.body) {}
+    : to(t), request(health_detail::request_of(t)), state(t.check.policy, t.initially), schedule(t.check.policy, seed) {
+    if (to.check.kind == health_probe::http) answer.emplace(to.check.status, to.check.body);
+}
 
 inline health_checks::health_checks(std::vector<health_target> const& targets, side exit, std::uint64_t seed, change_callback changed, health_checks const* before)
     : due_(static_cast<std::uint32_t>(targets.size())), waiting_(due_.capacity()), seed_(seed), exit_(exit), changed_(std::move(changed)) {
@@ -168,7 +170,8 @@ inline void health_checks::take_over(health_checks const& before) {
 }
 
 inline std::size_t health_checks::memory_bytes() const noexcept {
-    return sizeof(*this) + targets_.size() * sizeof(target) + due_.memory_bytes() + waiting_.memory_bytes() + sources_.size() * sizeof(ip_address);
+    auto const answers = static_cast<std::size_t>(std::count_if(targets_.begin(), targets_.end(), [](target const& t) { return t.answer.has_value(); }));
+    return sizeof(*this) + targets_.size() * sizeof(target) + answers * http_answer::memory_bytes + due_.memory_bytes() + waiting_.memory_bytes() + sources_.size() * sizeof(ip_address);
 }
 
 // --- What comes in --------------------------------------------------------------------------------------------------------
@@ -240,9 +243,10 @@ inline void health_checks::take_tcp(target& t, const_packet_view const& p) noexc
 
 inline void health_checks::take_answer(target& t, probe_connection::reading const& r) noexcept {
     using said = http_answer::verdict;
-    said v = t.answer.take(r.data);
-    if (r.ended) v = t.answer.end();
-    t.found.status = t.answer.status();
+    if (!t.answer) return;
+    said v = t.answer->take(r.data);
+    if (r.ended) v = t.answer->end();
+    t.found.status = t.answer->status();
     switch (v) {
         case said::more: return;
         case said::good: t.found.found = t.to.check.body.empty() ? health_finding::good_status : health_finding::body_found; return;
@@ -315,7 +319,7 @@ inline bool health_checks::begin(target_number n, time_point now) noexcept {
     t.begun = now;
     t.retry_at = now + retry_after(t);
     t.found = {};
-    t.answer.begin_anew();
+    if (t.answer) t.answer->begin_anew();
     t.datagram_due = true;
     // RFC 6528: a clock of 4 us, so that a port used again begins beyond its last connection, and a secret of the connection's ends.
     std::int64_t const clock = now.time_since_epoch().count() / 4'000;
