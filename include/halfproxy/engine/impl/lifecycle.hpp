@@ -103,7 +103,7 @@ typename engine<Policies>::template opened_flow<Address> engine<Policies>::open_
     ++counters_.flows_opened;
     flows_peak_ = std::max(flows_peak_, flows_now());
     if constexpr (keeps_address_state) policies_.addresses.opened(f, inserted.handle.number(), answer);
-    policies_.observer.opened(f);
+    tell_opened(f, inserted.handle.number());
     return {&f, drop_reason::none};
 }
 
@@ -114,7 +114,7 @@ void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     flow<Address> const& f = s.table.record(number);
     if (f.phase() != flow_phase::connecting && detail::is_embryonic(f)) half_open_changed(f, -1);
     if (f.has_handshake()) release_handshake(f);
-    policies_.observer.closed(f);
+    tell_closed(f, number);
     if constexpr (keeps_address_state) policies_.addresses.closed(f, number, stamp_);
     s.wheel.cancel(number);
     s.table.erase(number);
