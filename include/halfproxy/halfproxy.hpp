@@ -93,6 +93,7 @@
 #include <halfproxy/engine/counters.hpp>          // what the engine counts
 #include <halfproxy/engine/engine.hpp>            // process(): the path of a packet
 #include <halfproxy/engine/flow.hpp>              // the flow record
+#include <halfproxy/engine/flow_state.hpp>        // a flow as another engine is told of it
 #include <halfproxy/engine/handshake.hpp>         // the handshake with the server that a valid cookie starts
 #include <halfproxy/engine/nat_config.hpp>        // rules of address translation, and what may be wrong with them
 #include <halfproxy/engine/policies.hpp>          // what a user may supply to the engine
@@ -100,4 +101,9 @@
 #include <halfproxy/engine/snat_pool.hpp>         // one rule of source NAT at work
 #include <halfproxy/engine/translating_edge.hpp>  // NAT64 and NPTv6 around an engine
 #include <halfproxy/engine/virtual_services.hpp>  // virtual services as an address policy
+
+#include <halfproxy/sync/sync_frame.hpp>          // what two half proxies tell each other, as bytes
+#include <halfproxy/sync/sync_journal.hpp>        // which flows the other was told of, and has told of
+#include <halfproxy/sync/sync_receiver.hpp>       // adopts the flows of another half proxy
+#include <halfproxy/sync/sync_sender.hpp>         // tells another half proxy of an engine's flows
 // clang-format on

@@ -8,7 +8,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-RANK = {"core": 0, "wire": 1, "io": 1, "admit": 2, "track": 2, "translate": 2, "balance": 2, "inspect": 2, "route": 2, "engine": 3, "run": 4}
+RANK = {"core": 0, "wire": 1, "io": 1, "admit": 2, "track": 2, "translate": 2, "balance": 2, "inspect": 2, "route": 2, "engine": 3, "run": 4, "sync": 4}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 ASIO = re.compile(r"^(boost/)?(asio|beast)([/.]|$)")
 SYSTEM = re.compile(r"^(sys|linux|net|netinet|arpa|asm|bpf|xdp|pcap)/|"

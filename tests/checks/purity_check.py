@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDERS = ["core", "wire", "admit", "track", "translate", "balance", "inspect", "route", "engine"]
+FOLDERS = ["core", "wire", "admit", "track", "translate", "balance", "inspect", "route", "engine", "sync"]
 ALLOWED = re.compile(
     r"^(halfproxy::|(vtable|typeinfo|VTT|typeinfo name|guard variable|non-virtual thunk to|construction vtable) )|"
     # Bytes in memory.

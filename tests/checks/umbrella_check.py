@@ -6,7 +6,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-FOLDERS = ["core", "wire", "io", "admit", "track", "translate", "balance", "inspect", "route", "engine"]
+FOLDERS = ["core", "wire", "io", "admit", "track", "translate", "balance", "inspect", "route", "engine", "sync"]
 # Needs an operating system, or a library that the core does not bring.
 NOT_CORE = re.compile(r"^io/(af_packet|af_xdp|pcap_live)|_format\.hpp$")
 

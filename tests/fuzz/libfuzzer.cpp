@@ -2,6 +2,7 @@
 // libFuzzer's entry: the target is chosen when it is compiled, by -DHALFPROXY_FUZZ_TARGET=fuzz_parse or another function of these headers.
 #include "tests/fuzz/engine_target.hpp"
 #include "tests/fuzz/fragments_target.hpp"
+#include "tests/fuzz/sync_target.hpp"
 #include "tests/fuzz/targets.hpp"
 
 #include <cstdio>

@@ -7,7 +7,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(fuzz_parse fuzz_tcp_options fuzz_pcap_reader fuzz_fragments fuzz_engine)
+[ ${#targets[@]} -gt 0 ] || targets=(fuzz_parse fuzz_tcp_options fuzz_pcap_reader fuzz_fragments fuzz_engine fuzz_sync_frame fuzz_adoption)
 cxx=${CXX:-clang++-14}
 command -v "$cxx" >/dev/null || { echo "run.sh: no $cxx; apt-get install clang-14, or set CXX" >&2; exit 2; }
 

@@ -130,3 +130,43 @@ TEST_CASE("where asymmetric paths are allowed, acknowledgments that go on show t
         CHECK(timeout_of(t.c, times) == times.established);
     });
 }
+
+TEST_CASE("a connection that another tracker tells of keeps its timeout, and is judged by its numbers when both sides were seen and acknowledged") {
+    everywhere([](auto t) {
+        t.establish(65535, 65535, {.scale = 3, .sack = true}, {.scale = 5, .sack = true});
+        tcp_told const told = tcp_tracker<loose_checks>::tell(t.c);
+        CHECK(told.scale == std::array<std::uint8_t, 2>{3, 5});
+        tcp_tracker<loose_checks>::adopt(t.c, told);
+        CHECK(is_unseen(t.c));
+        CHECK(tcp_tracker<loose_checks>::tell(t.c) == told);
+        CHECK(timeout_of(t.c, times) == times.established);
+        for (std::uint32_t const far : {5'000'000u, 3'000'000'000u}) {
+            auto u = t;
+            CHECK(u.client(ACK, far, 9000, 100) == accepted);
+            CHECK(timeout_of(u.c, times) == times.unacknowledged);
+            CHECK(u.server(ACK, 9000, far + 100, 1400) == accepted);
+            CHECK(timeout_of(u.c, times) == times.established);
+            CHECK(u.client(ACK, far + 100, 10'400) == accepted);
+            CHECK(u.server(ACK, 10'400, far + 100) == accepted);
+            CHECK(u.client(ACK, far + 100, 10'401) == dropped(drop_reason::ack_above_sent));
+            CHECK(u.server(ACK, 10'400, far + 101) == dropped(drop_reason::ack_above_sent));
+        }
+    });
+}
+
+TEST_CASE("of a connection that another tracker tells of, a RST counts where it stands exactly as told, and a FIN stays one") {
+    everywhere([](auto t) {
+        t.establish();
+        REQUIRE(t.client(FIN | ACK, 1, 1) == accepted);
+        tcp_tracker<loose_checks>::adopt(t.c, tcp_tracker<loose_checks>::tell(t.c));
+        CHECK(t.c.state == tcp_state::half_closed);
+        CHECK(timeout_of(t.c, times) == times.half_closed);
+        auto u = t;
+        CHECK(u.server(RST, 2, 0) == passed);
+        CHECK(u.server(RST, 1, 0) == accepted);
+        CHECK(u.c.state == tcp_state::closed);
+        CHECK(t.server(FIN | ACK, 1, 2) == accepted);
+        CHECK(t.client(ACK, 2, 2) == accepted);
+        CHECK(t.c.state == tcp_state::time_wait);
+    });
+}

@@ -64,6 +64,13 @@ class address_plan {
     void advance(stamp_ms now, std::uint32_t budget) noexcept;
     [[nodiscard]] std::optional<stamp_ms> next_deadline(stamp_ms now) const noexcept;
 
+    /// A portable_address_policy: mappings go from one plan to another with the flows that hold them. Which endpoint is not asked of the rules again, but
+    /// it must be one that a rule here could have given, and free.
+    template <class Address>
+    [[nodiscard]] flow_claims claims_of(flow<Address> const& f, std::uint32_t number) const noexcept;
+    template <class Address>
+    [[nodiscard]] adoption adopt(flow_request<Address> const& request, address_answer<Address>& answer, flow_claims const& claims, stamp_ms now) noexcept;
+
     /// From now on these rules, without fault, beside those before as well (fault_of_change()). Flows and mappings stay as they are. A pool whose ports are given out as before
     /// goes on, quarantine and all; from others the mappings that are there keep their ports. Seed, shards and numbers of mappings stay, but for a family that had none.
     /// Allocates; when that throws nothing has changed. Work: linear in the mappings.
@@ -144,6 +151,8 @@ class address_plan {
     template <class Address>
     void map_source(numbered_pool<Address>& p, flow_request<Address> const& request, address_answer<Address>& answer, stamp_ms now, bool take) noexcept;
     template <class Address>
+    [[nodiscard]] adoption adopt_mapping(nat_binding<Address> mapping, mapping_claim const& claim, std::uint32_t& hold, stamp_ms now) noexcept;
+    template <class Address>
     void let_go(std::uint32_t hold, stamp_ms now) noexcept;
     template <class Address>
     void give_back(nat_binding<Address> const& b, stamp_ms now) noexcept;
@@ -166,6 +175,7 @@ using nat_engine = engine<policies<admit_by_guard, address_plan, no_observer>>;
 }  // namespace halfproxy
 
 #include <halfproxy/engine/impl/address_plan.hpp>
+#include <halfproxy/engine/impl/address_plan_adoption.hpp>
 
 #if defined(HALFPROXY_COMPILED)
 extern template class halfproxy::engine<halfproxy::policies<halfproxy::admit_by_guard, halfproxy::address_plan, halfproxy::no_observer>>;

@@ -4,7 +4,8 @@
 // Reading order: process() in impl/engine.hpp is the path of every packet; impl/tcp_path.hpp what becomes of TCP; impl/guard_path.hpp whether a
 // SYN is challenged, impl/challenge.hpp its cookie; impl/splice.hpp and impl/connecting.hpp the handshake with the server; impl/announcement.hpp
 // how the server is told who the client is; impl/datagram_path.hpp UDP and ICMP, impl/fragment_path.hpp fragments, impl/service_path.hpp and
-// impl/tunnel_path.hpp what virtual services want, impl/ended_flows.hpp what ends flows before their time, impl/lifecycle.hpp how flows begin, age and end.
+// impl/tunnel_path.hpp what virtual services want, impl/ended_flows.hpp what ends flows before their time, impl/lifecycle.hpp how flows begin, age and end,
+// impl/adoption.hpp how another engine goes on with them.
 // Which addresses a flow gets is a policy's business (policies.hpp): address_plan.hpp has one.
 #pragma once
 
@@ -23,6 +24,7 @@
 #include <halfproxy/engine/config.hpp>
 #include <halfproxy/engine/counters.hpp>
 #include <halfproxy/engine/flow.hpp>
+#include <halfproxy/engine/flow_state.hpp>
 #include <halfproxy/engine/handshake.hpp>
 #include <halfproxy/engine/policies.hpp>
 #include <halfproxy/route/icmp_answer.hpp>
@@ -101,6 +103,8 @@ struct fragment_fate {
 /// A half proxy between two ports. All memory is allocated in the constructor. One thread at a time; use one engine per thread.
 template <engine_policies Policies = default_policies>
 class engine {
+    static constexpr bool keeps_address_state = stateful_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
+
   public:
     explicit engine(engine_config const& config, Policies policies = {});
 
@@ -149,6 +153,37 @@ class engine {
         v4_.table.for_each([&](std::uint32_t, ipv4_flow const& f) { visit(f); });
         v6_.table.for_each([&](std::uint32_t, ipv6_flow const& f) { visit(f); });
     }
+
+    // --- Flows of another engine that has failed, or may fail (flow_state.hpp). Numbers of flows are below the configured limit of their family. ----
+    /// What another engine needs to go on with a flow, as of the last call of process() or advance(). Nothing where there is no flow of that number, or a TCP
+    /// connection that is half-open, reset, or whose client is being announced to the server.
+    template <class Address>
+    [[nodiscard]] std::optional<flow_state<Address>> state_of(std::uint32_t number) const noexcept;
+    /// Whether there is a flow of that number.
+    template <class Address>
+    [[nodiscard]] bool has_flow(std::uint32_t number) const noexcept {
+        return store<Address>().table.is_live(number);
+    }
+    /// Of numbers.
+    template <class Address>
+    [[nodiscard]] std::uint32_t flow_limit() const noexcept {
+        return store<Address>().table.capacity();
+    }
+    /// The flow whose client sends so.
+    template <class Address>
+    [[nodiscard]] std::optional<std::uint32_t> find_flow(flow_key<Address> const& key) const noexcept;
+    /// Whether packets of a TCP connection have come here. Of a flow that exists.
+    template <class Address>
+    [[nodiscard]] bool lives_here(std::uint32_t number) const noexcept;
+    /// Takes a flow over, with exactly what it holds: external port, mapping, backend. Rules, guard and limits are not asked: it was let through. When it is not
+    /// adopted nothing is taken for it; in a full table another may have given way, as for any newcomer. Between bursts, behind what they sent. Work: as for a flow's
+    /// first packet, and for a service's a look at each backend.
+    template <class Address>
+    [[nodiscard]] adoption_result adopt(flow_state<Address> const& told, time_point now) noexcept
+        requires(!keeps_address_state || portable_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>);
+    /// Ends a flow without a packet to either end.
+    template <class Address>
+    void forget(std::uint32_t number, time_point now) noexcept;
 
     /// What frame::via stands for, for who writes link addresses; of version 0: the packet's own destination.
     [[nodiscard]] ip_address next_hop_of(std::uint32_t via) const noexcept {
@@ -199,8 +234,6 @@ class engine {
     static constexpr decision forwarded{verdict::forward};
     static constexpr decision answered{verdict::reply};
     [[nodiscard]] static constexpr decision drop(drop_reason reason) noexcept { return {verdict::drop, reason}; }
-
-    static constexpr bool keeps_address_state = stateful_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
 
     static constexpr bool leads_flows = service_address_policy<std::remove_reference_t<decltype(Policies::addresses)>>;
 
@@ -272,6 +305,8 @@ class engine {
     [[nodiscard]] flow_key<Address>& key(std::size_t i) noexcept;
     template <class Address>
     [[nodiscard]] flow_store<Address>& store() noexcept;
+    template <class Address>
+    [[nodiscard]] flow_store<Address> const& store() const noexcept;
     template <class Address>
     [[nodiscard]] cookie_work<Address>& work() noexcept;
 
@@ -551,6 +586,8 @@ class engine {
     template <class Address>
     [[nodiscard]] opened_flow<Address> open_flow(flow_key<Address> const& key, side arrival, bool proven) noexcept;
     template <class Address>
+    flow<Address>& begin_flow(std::uint32_t number, flow_request<Address> const& request, address_answer<Address> const& answer) noexcept;
+    template <class Address>
     [[nodiscard]] address_answer<Address> foresee(flow_key<Address> const& key, side arrival) noexcept;
     template <class Address>
     void close_flow(std::uint32_t number) noexcept;
@@ -568,6 +605,22 @@ class engine {
     void note_forwarded(flow<Address>& f, direction from, packet_layout const& l) noexcept;
     template <class Address>
     void half_open_changed(flow<Address> const& f, int by) noexcept;
+
+    // --- impl/adoption.hpp ----------------------------------------------------------------------------------------------
+    template <class Address>
+    [[nodiscard]] bool is_through(flow<Address> const& f) const noexcept;
+    template <class Address>
+    [[nodiscard]] adoption_result insert_told(flow_state<Address> const& told, flow_key<Address> const& back) noexcept;
+    template <class Address>
+    [[nodiscard]] adoption claim(flow_request<Address> const& request, address_answer<Address>& answer, flow_claims const& claims) noexcept;
+    template <class Address>
+    void take_handshake(flow<Address>& f) noexcept;
+    template <class Address>
+    void fill(flow<Address>& f, flow_state<Address> const& told) noexcept;
+    template <class Address>
+    void tell_opened(flow<Address> const& f, std::uint32_t number) noexcept;
+    template <class Address>
+    void tell_closed(flow<Address> const& f, std::uint32_t number) noexcept;
 
     engine_config config_;
     tcp_check_set checks_;  ///< what config_.tracking comes to
@@ -634,6 +687,7 @@ using half_proxy = engine<>;
 #include <halfproxy/engine/impl/service_path.hpp>
 #include <halfproxy/engine/impl/ended_flows.hpp>
 #include <halfproxy/engine/impl/tunnel_path.hpp>
+#include <halfproxy/engine/impl/adoption.hpp>
 
 #if defined(HALFPROXY_COMPILED)
 extern template class halfproxy::engine<halfproxy::default_policies>;

@@ -8,6 +8,7 @@
 #include <halfproxy/core/time.hpp>
 #include <halfproxy/core/verdict.hpp>
 #include <halfproxy/engine/flow.hpp>
+#include <halfproxy/engine/flow_state.hpp>
 #include <halfproxy/translate/encapsulation.hpp>
 #include <halfproxy/translate/proxy_protocol.hpp>
 
@@ -152,6 +153,19 @@ concept service_address_policy =
         { p.times_down() } noexcept -> std::same_as<std::uint32_t>;
     };
 
+/// Besides: says what it keeps for a flow, and takes the same for a flow of another engine. Exemplar: address_plan. adopt() is given the answer as that engine's policy
+/// gave it, without `holds`; when it says `adopted` the answer counts as one of translate() without a reason, else nothing was taken.
+template <class Policy>
+concept portable_address_policy =
+    stateful_address_policy<Policy> &&
+    requires(Policy& p, Policy const& c, ipv4_flow const& v4, ipv6_flow const& v6, flow_request<std::uint32_t> const& r4, flow_request<ipv6_bytes> const& r6,
+             address_answer<std::uint32_t>& a4, address_answer<ipv6_bytes>& a6, flow_claims const& claims, std::uint32_t number, stamp_ms now) {
+        { c.claims_of(v4, number) } noexcept -> std::same_as<flow_claims>;
+        { c.claims_of(v6, number) } noexcept -> std::same_as<flow_claims>;
+        { p.adopt(r4, a4, claims, now) } noexcept -> std::same_as<adoption>;
+        { p.adopt(r6, a6, claims, now) } noexcept -> std::same_as<adoption>;
+    };
+
 template <class Policy>
 concept address_policy = stateless_address_policy<Policy> && (!requires { Policy::keeps_state; } || stateful_address_policy<Policy>);
 
@@ -162,15 +176,28 @@ struct keep_addresses {
     }
 };
 
-/// Hears of flows. Exemplar: no_observer, which costs nothing. References are valid during the call only. An observer that has
-/// `void guard_changed(guard_event const&) noexcept` besides hears of every change of the guard's state.
+/// Hears of flows as they begin and end, with their numbers (engine::state_of()). Model: sync_tap (sync/sync_journal.hpp).
 template <class Observer>
-concept flow_observer = requires(Observer& observer, ipv4_flow const& v4, ipv6_flow const& v6, drop_reason reason,
-                                 frame const& dropped) {
+concept numbered_flow_observer = requires(Observer& observer, ipv4_flow const& v4, ipv6_flow const& v6, std::uint32_t number) {
+    { observer.opened(v4, number) } noexcept;
+    { observer.opened(v6, number) } noexcept;
+    { observer.closed(v4, number) } noexcept;
+    { observer.closed(v6, number) } noexcept;
+};
+
+/// The same without numbers. Exemplar: no_observer.
+template <class Observer>
+concept plain_flow_observer = requires(Observer& observer, ipv4_flow const& v4, ipv6_flow const& v6) {
     { observer.opened(v4) } noexcept;
     { observer.opened(v6) } noexcept;
     { observer.closed(v4) } noexcept;
     { observer.closed(v6) } noexcept;
+};
+
+/// Hears of flows. Exemplar: no_observer, which costs nothing. References are valid during the call only. An observer that has
+/// `void guard_changed(guard_event const&) noexcept` besides hears of every change of the guard's state.
+template <class Observer>
+concept flow_observer = (plain_flow_observer<Observer> || numbered_flow_observer<Observer>) && requires(Observer& observer, drop_reason reason, frame const& dropped) {
     { observer.dropped(dropped, reason) } noexcept;
 };
 

@@ -81,6 +81,8 @@ class snat_pool {
 
     /// Another rule, that gives out the same ports (detail::same_ports()).
     void use(snat_rule const& rule);
+    /// Whether take() might have given this mapping its endpoint: address and port are of this shard, and of the inside host's own block where it has one.
+    [[nodiscard]] bool could_give(nat_binding<Address> const& binding) const noexcept;
     /// A mapping made by another pool, whose endpoint is one of this pool's and free: it is taken. The number of its address in this pool.
     [[nodiscard]] std::optional<std::uint16_t> adopt(nat_binding<Address> const& binding) noexcept;
 

@@ -51,6 +51,14 @@ class virtual_services {
     [[nodiscard]] std::optional<stamp_ms> next_deadline(stamp_ms now) const noexcept;
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
+    /// A portable_address_policy, where `Next` is one or keeps no state: a flow's backend is known by its address and port.
+    template <class Address>
+    [[nodiscard]] flow_claims claims_of(flow<Address> const& f, std::uint32_t number) const noexcept
+        requires(!stateful_address_policy<Next> || portable_address_policy<Next>);
+    template <class Address>
+    [[nodiscard]] adoption adopt(flow_request<Address> const& request, address_answer<Address>& answer, flow_claims const& claims, stamp_ms now) noexcept
+        requires(!stateful_address_policy<Next> || portable_address_policy<Next>);
+
     /// The server has answered the flow's opening, or refused it.
     template <class Address>
     void answered(flow<Address> const&, std::uint32_t number) noexcept {
@@ -122,6 +130,9 @@ class virtual_services {
     template <class Address>
     [[nodiscard]] address_answer<Address> answer_of_next(flow_request<Address> const& request, stamp_ms now, bool take) noexcept;
     template <class Address>
+    [[nodiscard]] adoption adopt_by_next(flow_request<Address> const& request, address_answer<Address>& answer, flow_claims const& claims, stamp_ms now) noexcept;
+    [[nodiscard]] backend_index backend_named(service_index service, ip_address const& address, std::uint16_t port) const noexcept;
+    template <class Address>
     [[nodiscard]] address_answer<Address> to_backend(flow_request<Address> const& request, backend_ref who, stamp_ms now, bool take) noexcept;
 
     service_table services_;
@@ -137,3 +148,4 @@ class virtual_services {
 }  // namespace halfproxy
 
 #include <halfproxy/engine/impl/virtual_services.hpp>
+#include <halfproxy/engine/impl/virtual_services_adoption.hpp>

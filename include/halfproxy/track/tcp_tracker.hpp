@@ -111,6 +111,16 @@ inline constexpr std::uint8_t syn_scaled = 0x40;
 inline constexpr std::uint8_t syn_sack = 0x80;
 }  // namespace last_segment
 
+/// What another tracker is told of a connection, so that it can go on with it. Numbers grow old on the way; what the handshake settled does not.
+struct tcp_told {
+    std::array<seq_num, 2> end{};         ///< tcp_side::end
+    std::array<std::uint8_t, 2> marks{};  ///< of tcp_mark: scale_offered, sack_permitted, fin
+    std::array<std::uint8_t, 2> scale{};
+    tcp_state state = tcp_state::established;  ///< established to time_wait
+
+    friend bool operator==(tcp_told const&, tcp_told const&) noexcept = default;
+};
+
 enum class track_outcome : std::uint8_t {
     accept,  ///< counts: the flow is alive
     pass,    ///< harmless but proves nothing: forward it, do not refresh the flow
@@ -143,6 +153,11 @@ class tcp_tracker {
     /// seen and acknowledged.
     static void pick_up(tcp_connection& c, tcp_segment const& segment) noexcept;
 
+    /// A connection that another tracker has followed: nothing of it is dropped for its numbers, until each side has been seen and acknowledged.
+    /// The first segment says where they are now; until then a RST that stands exactly where they were told counts.
+    static void adopt(tcp_connection& c, tcp_told const& told) noexcept;
+    [[nodiscard]] static tcp_told tell(tcp_connection const& c) noexcept;
+
     [[nodiscard]] static track_result update(tcp_connection& c, direction from, tcp_segment const& segment) noexcept
         requires std::default_initializable<Checks>
     {
@@ -162,6 +177,9 @@ inline constexpr timeout_ms timestamps_outlived = 24u * 86'400'000u;
 
 /// Only one direction has passed here so far.
 [[nodiscard]] constexpr bool is_one_sided(tcp_connection const& c) noexcept { return (c.marks[0] & c.marks[1] & tcp_mark::seen) == 0; }
+
+/// Told of by another tracker, and no segment has come since.
+[[nodiscard]] constexpr bool is_unseen(tcp_connection const& c) noexcept { return ((c.marks[0] | c.marks[1]) & tcp_mark::seen) == 0; }
 
 /// Whether a SYN-ACK answers a SYN that was let through on this connection, which its sender has then forgotten.
 [[nodiscard]] bool answers_new_syn(tcp_connection const& c, direction from, seq_num ack) noexcept;

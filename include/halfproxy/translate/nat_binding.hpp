@@ -106,6 +106,10 @@ class binding_table {
     template <class Ended>
     void let_go(std::uint32_t number, stamp_ms now, Ended&& ended) noexcept;
 
+    /// Ends the mapping of exactly this target, if it lingers. Whether it did.
+    template <class Ended>
+    bool end_lingering(binding_target<Address> const& target, Ended&& ended) noexcept;
+
     /// Ends mappings that have lingered long enough, at most `budget`; returns how many.
     template <class Ended>
     std::uint32_t expire(stamp_ms now, std::uint32_t budget, Ended&& ended) noexcept;

@@ -18,6 +18,8 @@ namespace halfproxy {
 struct seq_shift {
     std::uint32_t sequence = 0;   ///< cookie - server's ISN
     std::uint32_t timestamp = 0;  ///< cookie's TSval - TSval of the server's SYN-ACK
+
+    friend bool operator==(seq_shift const&, seq_shift const&) noexcept = default;
 };
 
 /// From the window scale its announcer uses to the one its reader was told.

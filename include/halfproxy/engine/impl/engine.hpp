@@ -400,4 +400,13 @@ flow_store<Address>& engine<Policies>::store() noexcept {
         return v6_;
 }
 
+template <engine_policies Policies>
+template <class Address>
+flow_store<Address> const& engine<Policies>::store() const noexcept {
+    if constexpr (std::is_same_v<Address, std::uint32_t>)
+        return v4_;
+    else
+        return v6_;
+}
+
 }  // namespace halfproxy

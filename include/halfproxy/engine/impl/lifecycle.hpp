@@ -93,20 +93,28 @@ typename engine<Policies>::template opened_flow<Address> engine<Policies>::open_
         if constexpr (keeps_address_state) policies_.addresses.refused(answer, stamp_);
         return {nullptr, drop_reason::table_full};
     }
-    flow<Address>& f = table.record(inserted.handle);
-    f.tuple = {key.tuple, back.tuple};
-    f.rewrites = answer.led || key.tuple.reversed() != back.tuple ? 1 : 0;
-    f.zone = key.zone & 0x0fffu;
-    f.protocol = key.protocol;
-    f.client_side = static_cast<std::uint8_t>(arrival) & 1u;
+    flow<Address>& f = begin_flow(inserted.handle.number(), request, answer);
+    tell_opened(f, inserted.handle.number());
+    return {&f, drop_reason::none};
+}
+
+/// The record and whatever counts flows, once it has its place in the table.
+template <engine_policies Policies>
+template <class Address>
+flow<Address>& engine<Policies>::begin_flow(std::uint32_t number, flow_request<Address> const& request, address_answer<Address> const& answer) noexcept {
+    flow<Address>& f = store<Address>().table.record(number);
+    f.tuple = {request.tuple, answer.server_tuple.reversed()};
+    f.rewrites = answer.led || request.tuple != answer.server_tuple ? 1 : 0;
+    f.zone = request.zone & 0x0fffu;
+    f.protocol = request.protocol;
+    f.client_side = static_cast<std::uint8_t>(request.arrival) & 1u;
     if (answer.hairpin) f.set_hairpin();
     f.last_seen = f.opened = stamp_;
     ++counters_.flows_opened;
-    source_limits_.flows_changed(source_network::of(key.tuple.source, key.zone), +1);
+    source_limits_.flows_changed(source_network::of(request.tuple.source, request.zone), +1);
     flows_peak_ = std::max(flows_peak_, flows_now());
-    if constexpr (keeps_address_state) policies_.addresses.opened(f, inserted.handle.number(), answer);
-    policies_.observer.opened(f);
-    return {&f, drop_reason::none};
+    if constexpr (keeps_address_state) policies_.addresses.opened(f, number, answer);
+    return f;
 }
 
 template <engine_policies Policies>
@@ -116,7 +124,7 @@ void engine<Policies>::close_flow(std::uint32_t number) noexcept {
     flow<Address> const& f = s.table.record(number);
     if (f.phase() != flow_phase::connecting && detail::is_embryonic(f)) half_open_changed(f, -1);
     if (f.has_handshake()) release_handshake(f);
-    policies_.observer.closed(f);
+    tell_closed(f, number);
     if constexpr (keeps_address_state) policies_.addresses.closed(f, number, stamp_);
     source_limits_.flows_changed(source_network::of(f.tuple[0].source, f.zone), -1);
     s.wheel.cancel(number);

@@ -183,6 +183,17 @@ void snat_pool<Address>::give_back(nat_binding<Address> const& b, stamp_ms now, 
 }
 
 template <class Address>
+bool snat_pool<Address>::could_give(nat_binding<Address> const& b) const noexcept {
+    if (rule_.protocol && *rule_.protocol != b.key.protocol) return false;
+    auto const at = std::find(addresses_.begin(), addresses_.end(), b.outside);
+    if (at == addresses_.end()) return false;
+    if (std::find(protocols.begin(), protocols.end(), b.key.protocol) == protocols.end()) return b.outside_port == 0;
+    if (rule_.block_ports == 0) return slice_.contains(b.outside_port);
+    auto const own = home_of(b.key.inside);
+    return own && own->place == static_cast<std::uint32_t>(at - addresses_.begin()) && own->within.contains(b.outside_port);
+}
+
+template <class Address>
 std::optional<std::uint16_t> snat_pool<Address>::adopt(nat_binding<Address> const& b) noexcept {
     auto const at = std::find(addresses_.begin(), addresses_.end(), b.outside);
     if (at == addresses_.end()) return std::nullopt;

@@ -45,10 +45,20 @@ namespace detail {
     return (word & (needed | unwanted | 0xff'0000u)) == (needed | established);
 }
 
+/// Of neither side anything was seen: all there is to know of their numbers is in this segment.
+inline void meet_first(tcp_connection& c, direction from, tcp_segment const& s) noexcept {
+    tcp_side& sender = c.side[index(from)];
+    tcp_side& receiver = c.side[index(reverse(from))];
+    sender.end = sender.max_end = s.end();
+    receiver.end = receiver.max_end = s.ack;
+    receiver.max_window = largest_window;
+}
+
 /// The first segment of a side whose SYN was not seen: until its peer has acknowledged something of it, its numbers are not relied upon.
 HALFPROXY_RARE void meet_side(tcp_connection& c, direction from, tcp_segment const& s, std::uint32_t window) noexcept {
     tcp_side& sender = c.side[index(from)];
     tcp_side& receiver = c.side[index(reverse(from))];
+    if (is_unseen(c)) meet_first(c, from, s);
     sender.end = later(sender.end, s.end());
     sender.max_end = later(sender.max_end, sender.end + at_least_one(window));
     sender.max_window = at_least_one(window);
@@ -305,16 +315,32 @@ void tcp_tracker<Checks>::open_by_answer(tcp_connection& c, tcp_segment const& s
 }
 
 template <tcp_checks Checks>
+void tcp_tracker<Checks>::adopt(tcp_connection& c, tcp_told const& told) noexcept {
+    constexpr std::uint8_t kept = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
+    c = {};
+    for (std::size_t d = 0; d < 2; ++d) {
+        c.side[d] = {told.end[d], told.end[d], detail::largest_window, told.end[1 - d]};
+        c.marks[d] = static_cast<std::uint8_t>((told.marks[d] & kept) | tcp_mark::liberal);
+    }
+    c.state = told.state;
+    c.scale = told.scale;
+    c.last_end = told.end[0];
+    c.last_window = 0xffff;  // neither closed nor repeated
+}
+
+template <tcp_checks Checks>
+tcp_told tcp_tracker<Checks>::tell(tcp_connection const& c) noexcept {
+    constexpr std::uint8_t kept = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
+    auto const of = [&c](std::size_t d) { return static_cast<std::uint8_t>(c.marks[d] & kept); };
+    return {{c.side[0].end, c.side[1].end}, {of(0), of(1)}, c.scale, c.state};
+}
+
+template <tcp_checks Checks>
 void tcp_tracker<Checks>::pick_up(tcp_connection& c, tcp_segment const& segment) noexcept {
     c = {};
     // Scales are unknown: the largest keeps windows from being taken too small.
     c.scale = {max_window_scale, max_window_scale};
     c.marks = {tcp_mark::sack_permitted, tcp_mark::sack_permitted};
-    tcp_side& client = c.side[index(direction::from_client)];
-    tcp_side& server = c.side[index(direction::from_server)];
-    client.end = client.max_end = segment.end();
-    server.end = server.max_end = segment.ack;
-    server.max_window = detail::largest_window;
     detail::meet_side(c, direction::from_client, segment, std::uint32_t{segment.window} << max_window_scale);
     detail::note_ack(c, direction::from_client, segment.ack);
     detail::note_last(c, direction::from_client, segment, segment.end(), false);
@@ -392,6 +418,7 @@ inline timeout_ms timeout_of(tcp_connection const& c, flow_timeouts const& t) no
     bool const repeating = (c.last & last_segment::repeats_mask) >= 3;
     if (told && (repeating || c.last_window == 0)) base = std::min(base, t.retransmitting);
     if (detail::either_marked(c, tcp_mark::overshot)) base = std::min(base, t.unacknowledged);
+    if (is_unseen(c)) return base;
     // Picked up, and the other side has not been seen; or it passes elsewhere, and so will its FIN.
     bool const short_lived = detail::either_marked(c, tcp_mark::liberal) || c.state == tcp_state::half_closed;
     return is_one_sided(c) && short_lived ? std::min(base, t.unacknowledged) : base;

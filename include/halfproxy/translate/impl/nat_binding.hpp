@@ -124,6 +124,15 @@ void binding_table<Address>::let_go(std::uint32_t number, stamp_ms now, Ended&& 
 
 template <class Address>
 template <class Ended>
+bool binding_table<Address>::end_lingering(binding_target<Address> const& target, Ended&& ended) noexcept {
+    auto const found = find_exactly(target);
+    if (!found || entries_[*found].binding.flows != 0) return false;
+    end(*found, ended);
+    return true;
+}
+
+template <class Address>
+template <class Ended>
 std::uint32_t binding_table<Address>::expire(stamp_ms now, std::uint32_t budget, Ended&& ended) noexcept {
     std::uint32_t count = 0;
     for (line const& l : lines_)
