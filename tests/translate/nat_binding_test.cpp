@@ -137,3 +137,18 @@ TEST_CASE("a mapping given to another rule is found as that one's, from outside 
     t.for_each([&](std::uint32_t number, binding const& b) { CHECK(seen.emplace(number, b.key.rule).second); });
     CHECK(seen == std::map<std::uint32_t, std::uint16_t>{{first, std::uint16_t{0}}, {second, std::uint16_t{9}}});
 }
+
+TEST_CASE("a mapping that lingers can be ended by its target, one that is held or another's cannot") {
+    table t(8, {.tcp = 0, .udp = 1000, .icmp = 0, .other = 0}, 1);
+    auto const number = *t.insert(mapping_of(1), nobody);
+    CHECK_FALSE(t.end_lingering(mapping_of(1).target(), nobody));  // held
+    t.let_go(number, {0}, nobody);
+    CHECK_FALSE(t.end_lingering(mapping_of(2).target(), nobody));
+    CHECK_FALSE(t.end_lingering(mapping_of(1, ip_protocol::udp, 77).target(), nobody));
+    int ended = 0;
+    CHECK(t.end_lingering(mapping_of(1).target(), [&](binding const& b) { ended += b.key.inside_port == 1; }));
+    CHECK(ended == 1);
+    CHECK(t.size() == 0);
+    CHECK_FALSE(t.next_deadline({0}).has_value());
+    CHECK_FALSE(t.end_lingering(mapping_of(1).target(), nobody));
+}
