@@ -489,3 +489,35 @@ TEST_CASE("after a take-over the standby tells the one that returns, and connect
     back.same(side::inside, f.upward(f.up(59, 79, 11)));
     back.same(side::outside, f.downward(f.down(79, 70, 12)));
 }
+
+TEST_CASE("a source's flows count at the standby as at the active one, until they end") {
+    synced_config c;
+    c.engine.limits.per_source.flows = 3;
+    synced_pair p(c);
+    world_of const w;
+    for (unsigned n = 0; n < 3; ++n) open_udp(p, side::inside, w.inside(5, 4000 + n), w.outside(9, 53));
+    p.run();
+    auto& line = p.standby->line;
+    CHECK(line.sends(side::inside, udp_frame(w.inside(5, 5000), w.outside(9, 53))).reason == drop_reason::source_limit);
+    p.active->line.after(200'000);
+    p.step();
+    REQUIRE(p.standby->proxy().flows_now() == 0);
+    for (unsigned n = 0; n < 3; ++n) CHECK(line.sends(side::inside, udp_frame(w.inside(5, 5000 + n), w.outside(9, 53))).fate == verdict::forward);
+    CHECK(line.sends(side::inside, udp_frame(w.inside(5, 5003), w.outside(9, 53))).reason == drop_reason::source_limit);
+}
+
+TEST_CASE("what new rules have ended at the active one is not told any more") {
+    synced_config c;
+    c.engine.tracking.denied_sessions = denied_sessions::end;
+    synced_pair p(c);
+    world_of const w;
+    open_udp(p, side::inside, w.inside(5, 4000), w.outside(9, 53));
+    open_tcp(p, side::inside, w.inside(5, 4000), w.outside(9, 80));
+    c.engine.rules = {{.action = rule_action::deny}};
+    p.active->proxy().configure(c.engine);
+    p.active->line.after(1'000);
+    REQUIRE(p.active->line.counters().flows_ended_by_rules == 2);
+    p.run(20);
+    CHECK(p.receiver->caught_up());
+    CHECK(p.standby->proxy().flows_now() == 0);
+}

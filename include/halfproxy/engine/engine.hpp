@@ -156,7 +156,7 @@ class engine {
 
     // --- Flows of another engine that has failed, or may fail (flow_state.hpp). Numbers of flows are below the configured limit of their family. ----
     /// What another engine needs to go on with a flow, as of the last call of process() or advance(). Nothing where there is no flow of that number, or a TCP
-    /// connection that is half-open, reset, or whose client is being announced to the server.
+    /// connection that is half-open, reset or ended, or whose client is being announced to the server; or rules bar it by now.
     template <class Address>
     [[nodiscard]] std::optional<flow_state<Address>> state_of(std::uint32_t number) const noexcept;
     /// Whether there is a flow of that number.

@@ -32,7 +32,7 @@ template <class Address>
 template <engine_policies Policies>
 template <class Address>
 bool engine<Policies>::is_through(flow<Address> const& f) const noexcept {
-    if (f.protocol != ip_protocol::tcp) return true;
+    if (f.protocol != ip_protocol::tcp) return !f.is_barred();
     if (!detail::may_be_told(f.tcp.state) || f.phase() == flow_phase::connecting) return false;
     return !f.has_handshake() || !handshakes_[f.shift.timestamp].announcing;
 }
