@@ -43,7 +43,7 @@ PLANTED = {
 
 def undefined_symbols(compiler, source, folder):
     target = os.path.join(folder, "object.o")
-    subprocess.run([compiler, "-std=c++20", "-O1", f"-I{ROOT}/include", f"-I{ROOT}/src", "-c", source, "-o", target], check=True)
+    subprocess.run([compiler, "-std=c++20", "-O0", f"-I{ROOT}/include", f"-I{ROOT}/src", "-c", source, "-o", target], check=True)
     text = subprocess.run(["nm", "-u", "-C", target], stdout=subprocess.PIPE, text=True, check=True).stdout
     return {line.split(maxsplit=1)[1] for line in text.splitlines() if line.strip()}
 
