@@ -111,10 +111,13 @@ inline constexpr std::uint8_t syn_scaled = 0x40;
 inline constexpr std::uint8_t syn_sack = 0x80;
 }  // namespace last_segment
 
+/// The tcp_mark bits that the handshake and the end of a stream settled: what another tracker is told of them.
+inline constexpr std::uint8_t told_marks = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
+
 /// What another tracker is told of a connection, so that it can go on with it. Numbers grow old on the way; what the handshake settled does not.
 struct tcp_told {
     std::array<seq_num, 2> end{};         ///< tcp_side::end
-    std::array<std::uint8_t, 2> marks{};  ///< of tcp_mark: scale_offered, sack_permitted, fin
+    std::array<std::uint8_t, 2> marks{};  ///< of told_marks
     std::array<std::uint8_t, 2> scale{};
     tcp_state state = tcp_state::established;  ///< established to time_wait
 

@@ -171,19 +171,18 @@ void write_sync_state(sync_output& out, flow_state<Address> const& s) noexcept {
 template <class Address>
 [[nodiscard]] bool is_consistent(flow_state<Address> const& s) noexcept {
     bool const tcp = s.key.protocol == ip_protocol::tcp;
-    if (s.key.zone >= 0x1000 || (s.spliced && (!tcp || s.hairpin)) || (s.mends && !s.spliced)) return false;
+    if ((s.spliced && (!tcp || s.hairpin)) || (s.mends && !s.spliced)) return false;
     flow_claims const& c = s.claims;
     return (c.source.held || !c.source.by_remote) && (c.destination.held || !c.destination.by_remote);
 }
 
 [[nodiscard]] inline bool read_sync_tcp(sync_input& in, tcp_told& tcp) noexcept {
-    constexpr std::uint8_t marks = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
     std::uint8_t state = 0, scales = 0;
     if (!pass_tcp(in, tcp, state, scales) || !are_scales(scales)) return false;
     if (state < static_cast<std::uint8_t>(tcp_state::established) || state > static_cast<std::uint8_t>(tcp_state::time_wait)) return false;
     tcp.state = static_cast<tcp_state>(state);
     tcp.scale = {static_cast<std::uint8_t>(scales >> 4), static_cast<std::uint8_t>(scales & 0x0f)};
-    return ((tcp.marks[0] | tcp.marks[1]) & ~marks) == 0;
+    return ((tcp.marks[0] | tcp.marks[1]) & ~told_marks) == 0;
 }
 
 template <class Address>
@@ -219,9 +218,8 @@ template <class Address>
 template <class Address, class Visit>
 [[nodiscard]] bool visit_sync_event(sync_input& in, sync_event kind, Visit&& visit) {
     flow_state<Address> s;
-    if (!pass_key(in, s.key)) return false;
+    if (!pass_key(in, s.key) || s.key.zone >= 0x1000) return false;
     if (kind == sync_event::remove) {
-        if (s.key.zone >= 0x1000) return false;
         visit(static_cast<flow_key<Address> const&>(s.key));
         return true;
     }

@@ -316,11 +316,10 @@ void tcp_tracker<Checks>::open_by_answer(tcp_connection& c, tcp_segment const& s
 
 template <tcp_checks Checks>
 void tcp_tracker<Checks>::adopt(tcp_connection& c, tcp_told const& told) noexcept {
-    constexpr std::uint8_t kept = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
     c = {};
     for (std::size_t d = 0; d < 2; ++d) {
         c.side[d] = {told.end[d], told.end[d], detail::largest_window, told.end[1 - d]};
-        c.marks[d] = static_cast<std::uint8_t>((told.marks[d] & kept) | tcp_mark::liberal);
+        c.marks[d] = static_cast<std::uint8_t>((told.marks[d] & told_marks) | tcp_mark::liberal);
     }
     c.state = told.state;
     c.scale = told.scale;
@@ -330,8 +329,7 @@ void tcp_tracker<Checks>::adopt(tcp_connection& c, tcp_told const& told) noexcep
 
 template <tcp_checks Checks>
 tcp_told tcp_tracker<Checks>::tell(tcp_connection const& c) noexcept {
-    constexpr std::uint8_t kept = tcp_mark::scale_offered | tcp_mark::sack_permitted | tcp_mark::fin;
-    auto const of = [&c](std::size_t d) { return static_cast<std::uint8_t>(c.marks[d] & kept); };
+    auto const of = [&c](std::size_t d) { return static_cast<std::uint8_t>(c.marks[d] & told_marks); };
     return {{c.side[0].end, c.side[1].end}, {of(0), of(1)}, c.scale, c.state};
 }
 
