@@ -76,6 +76,9 @@ class sync_writer {
     [[nodiscard]] std::size_t finish(siphash_key const& key) noexcept;
 
   private:
+    template <class Write>
+    [[nodiscard]] bool append(sync_event kind, Write&& write) noexcept;
+
     std::span<std::uint8_t> room_;
     std::size_t at_ = sync_head_bytes;
     std::uint16_t events_ = 0;

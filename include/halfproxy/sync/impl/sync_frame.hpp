@@ -151,6 +151,12 @@ void use_sync_flags(flow_state<Address>& s, std::uint16_t flags) noexcept {
 }
 
 template <class Address>
+void write_client(sync_output& out, flow_key<Address> const& key) noexcept {
+    out.number(std::uint8_t{std::is_same_v<Address, std::uint32_t> ? 4 : 6});
+    pass_key(out, key);
+}
+
+template <class Address>
 void write_sync_state(sync_output& out, flow_state<Address> const& s) noexcept {
     out.number(sync_flags_of(s));
     pass_times(out, s);
@@ -268,36 +274,33 @@ inline sync_writer::sync_writer(std::span<std::uint8_t> room, sync_head const& h
     detail::pass_head(out, head, magic, version, kind);
 }
 
-template <class Address>
-bool sync_writer::tell(sync_event kind, flow_state<Address> const& flow) noexcept {
+/// An event and what `write` puts behind its kind.
+template <class Write>
+bool sync_writer::append(sync_event kind, Write&& write) noexcept {
     detail::sync_output out(room_.subspan(at_, room_.size() - at_ - sync_mac_bytes));
     out.number(static_cast<std::uint8_t>(kind));
-    out.number(std::uint8_t{std::is_same_v<Address, std::uint32_t> ? 4 : 6});
-    detail::pass_key(out, flow.key);
-    detail::write_sync_state(out, flow);
+    write(out);
     if (!out.fits()) return false;
     at_ += out.size();
     ++events_;
     return true;
+}
+
+template <class Address>
+bool sync_writer::tell(sync_event kind, flow_state<Address> const& flow) noexcept {
+    return append(kind, [&](detail::sync_output& out) {
+        detail::write_client(out, flow.key);
+        detail::write_sync_state(out, flow);
+    });
 }
 
 template <class Address>
 bool sync_writer::remove(flow_key<Address> const& client) noexcept {
-    detail::sync_output out(room_.subspan(at_, room_.size() - at_ - sync_mac_bytes));
-    out.number(static_cast<std::uint8_t>(sync_event::remove));
-    out.number(std::uint8_t{std::is_same_v<Address, std::uint32_t> ? 4 : 6});
-    detail::pass_key(out, client);
-    if (!out.fits()) return false;
-    at_ += out.size();
-    ++events_;
-    return true;
+    return append(sync_event::remove, [&](detail::sync_output& out) { detail::write_client(out, client); });
 }
 
 inline bool sync_writer::caught_up() noexcept {
-    if (at_ + 1 + sync_mac_bytes > room_.size()) return false;
-    room_[at_++] = static_cast<std::uint8_t>(sync_event::caught_up);
-    ++events_;
-    return true;
+    return append(sync_event::caught_up, [](detail::sync_output&) {});
 }
 
 inline std::size_t sync_writer::finish(siphash_key const& key) noexcept {
