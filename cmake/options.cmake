@@ -23,6 +23,9 @@ if(HALFPROXY_SANITIZE)
   add_link_options(-fsanitize=${HALFPROXY_SANITIZE})
 endif()
 
+# Of what takes longer to optimise under sanitizers than it runs.
+set(quickly_compiled $<$<CONFIG:Debug>:-O0>)
+
 # Warnings, language and output rules of a target that is ours and never a consumer's.
 function(halfproxy_own target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
