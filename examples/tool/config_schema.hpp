@@ -67,12 +67,15 @@ void describe_io(Visitor& v, io_settings& io) {
     v.require(io.ring_slot_bytes % 64 == 0, "ring_slot_bytes", "must be a multiple of 64");
     v.number("transmit_slots", io.transmit_slots, 0, 65'536);
     v.require(io.transmit_slots % 32 == 0, "transmit_slots", "must be a multiple of 32");
+    v.number("flood_ring_bytes", io.flood_ring_bytes, 0, 1u << 30);
+    v.require(io.flood_ring_bytes % 65'536 == 0, "flood_ring_bytes", "must be a multiple of 65536");
     v.number("ring_long_frames", io.ring_long_frames, 0, 1024);
     v.number("receive_buffer_bytes", io.receive_buffer_bytes, 65'536, 1u << 30);
     v.number("send_buffer_bytes", io.send_buffer_bytes, 65'536, 1u << 30);
     v.flag("promiscuous", io.promiscuous);
     v.flag("bypass_qdisc", io.bypass_qdisc);
     v.number("spin_us", io.spin_us, 0, 1'000'000);
+    v.number("flood_per_s", io.flood_per_s, 1'000, 1'000'000'000);
     v.number("gather_us", io.gather_us, 0, 10'000);
     v.number("drain_ms", io.drain_ms, 0, 60'000);
     describe_routing(v, io);

@@ -176,6 +176,7 @@ port open_port(std::string const& interface, io_settings const& io) {
                               .receive_buffer_bytes = io.receive_buffer_bytes,
                               .send_buffer_bytes = io.send_buffer_bytes,
                               .transmit_slots = io.transmit_slots,
+                              .flood_ring_bytes = io.flood_ring_bytes,
                               .promiscuous = io.promiscuous,
                               .all_multicast = io.mode == deployment::routed,
                               .bypass_qdisc = io.bypass_qdisc};
@@ -207,6 +208,7 @@ void run_to_the_end(ports& p, Packets& packets, Engine& engine, tool_config cons
     boost::asio::io_context context{1};
     worker<port, Packets> work(context, p.outside, p.inside, packets,
                                {.spin = std::chrono::microseconds{config.io.spin_us},
+                                .flood_per_s = config.io.flood_per_s,
                                 .gather = std::chrono::microseconds{config.io.gather_us},
                                 .drain = std::chrono::milliseconds{config.io.drain_ms}});
     wall_clock_follower<Engine> clock(context, engine, config.engine.common_clock);
@@ -274,6 +276,7 @@ port_report report_of(port& p, port_counters const& counted) {
     af_packet_statistics const s = p.statistics();
     return {.name = p.interface(),
             .received = counted.received,
+            .flood_received = s.flood_received,
             .sent = s.transmitted,
             .kernel_drops = s.kernel_dropped,
             .receive_truncated = s.receive_truncated,

@@ -179,6 +179,7 @@ json health_json(health_report const& h) {
 json port_json(port_report const& p) {
     return {{"name", p.name},
             {"received", p.received},
+            {"flood_received", p.flood_received},
             {"sent", p.sent},
             {"kernel_drops", p.kernel_drops},
             {"receive_truncated", p.receive_truncated},
@@ -198,7 +199,9 @@ json capture_json(capture_report const& c) {
 
 void add_port(std::string& out, std::string_view side_name, port_report const& p) {
     auto const to = std::back_inserter(out);
-    fmt::format_to(to, "  {} {}: received {}, sent {}", side_name, p.name, p.received, p.sent);
+    fmt::format_to(to, "  {} {}: received {}", side_name, p.name, p.received);
+    if (p.flood_received != 0) fmt::format_to(to, " ({} by the ring for floods)", p.flood_received);
+    fmt::format_to(to, ", sent {}", p.sent);
     std::pair<std::uint64_t, char const*> const losses[] = {{p.kernel_drops, "ring full"},
                                                             {p.receive_truncated, "larger than a ring slot"},
                                                             {p.not_taken, "no room to send"},

@@ -27,6 +27,7 @@ namespace halfproxy::tool {
 struct port_report {
     std::string name{};
     std::uint64_t received = 0;
+    std::uint64_t flood_received = 0;     ///< of them, SYNs of a flood that came by the ring for them
     std::uint64_t sent = 0;
     std::uint64_t kernel_drops = 0;       ///< came in, but the receive ring was full
     std::uint64_t receive_truncated = 0;  ///< came in, larger than a ring slot

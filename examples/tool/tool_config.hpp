@@ -31,6 +31,7 @@ struct io_settings {
     std::uint32_t shards = 1;
     std::uint32_t ring_slots = 4096;
     std::uint32_t ring_slot_bytes = 1984;
+    std::uint32_t flood_ring_bytes = af_packet_options{}.flood_ring_bytes;
     std::uint32_t ring_long_frames = 64;
     std::uint32_t receive_buffer_bytes = 64u << 20;
     std::uint32_t transmit_slots = 256;
@@ -38,6 +39,7 @@ struct io_settings {
     bool promiscuous = true;
     bool bypass_qdisc = true;
     std::uint32_t spin_us = 200;
+    std::uint32_t flood_per_s = 100'000;
     std::uint32_t gather_us = 50;
     std::uint32_t drain_ms = 200;
 
@@ -54,7 +56,7 @@ struct io_settings {
 
 /// Of both ports, what frames are received into.
 [[nodiscard]] constexpr std::size_t receive_bytes(io_settings const& io) noexcept {
-    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + std::size_t{io.ring_long_frames} * af_packet_long_frame_bytes);
+    return 2 * (std::size_t{io.ring_slots} * io.ring_slot_bytes + io.flood_ring_bytes + std::size_t{io.ring_long_frames} * af_packet_long_frame_bytes);
 }
 
 struct tool_config {

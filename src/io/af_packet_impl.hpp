@@ -3,8 +3,10 @@
 #pragma once
 
 #include "af_packet_setup.hpp"
+#include "flood_ring.hpp"
 #include "transmit_ring.hpp"
 #include "virtio_header.hpp"
+#include "vlan_tag.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,8 +20,6 @@ namespace halfproxy {
 namespace af_packet_detail {
 
 inline constexpr std::size_t batch_frames = 64;
-inline constexpr std::uint32_t vlan_tag_bytes = 4;
-inline constexpr std::size_t mac_addresses_bytes = 12;
 
 /// Of a long frame's memory, so that a VLAN tag fits before it, and the IP header behind 14 bytes is aligned to 16.
 inline constexpr std::uint32_t long_frame_offset = 18;
@@ -33,19 +33,6 @@ inline constexpr std::uint32_t empty_receives_per_check = 64;
 /// Room comes back when the receiver's softirq has run, mostly at once; only a send buffer that stays full is waited for.
 inline constexpr std::uint32_t tries_without_wait = 2;
 inline constexpr int wait_for_room_ms = 1;
-
-/// The kernel delivers a frame's outermost VLAN tag beside it; on the wire it stood behind the two addresses.
-inline void restore_vlan_tag(tpacket2_hdr const& header, frame& out) noexcept {
-    bool const has_type = (header.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
-    std::uint16_t const tag[2] = {htons(has_type ? header.tp_vlan_tpid : std::uint16_t{ETH_P_8021Q}), htons(header.tp_vlan_tci)};
-    out.data -= vlan_tag_bytes;
-    std::memmove(out.data, out.data + vlan_tag_bytes, mac_addresses_bytes);
-    std::memcpy(out.data + mac_addresses_bytes, tag, vlan_tag_bytes);
-    out.length += vlan_tag_bytes;
-    out.capacity += vlan_tag_bytes;
-    if (out.offload.checksum == checksum_state::partial) out.offload.checksum_start += vlan_tag_bytes;
-    if (out.offload.segment_size != 0) out.offload.header_length += vlan_tag_bytes;
-}
 
 inline bool no_room(int code) noexcept { return code == EAGAIN || code == ENOBUFS || code == ENOMEM || code == EINTR; }
 inline bool link_down(int code) noexcept { return code == ENETDOWN || code == ENXIO || code == ENODEV; }
@@ -85,7 +72,7 @@ bool basic_af_packet_io<Calls>::take(tpacket2_hdr const& header, frame& out) noe
     out.length = header.tp_len;
     bool const taken = (header.tp_status & TP_STATUS_COPY) != 0 ? take_long(header, out) : take_slot(header, out);
     if (!taken) return false;
-    if ((header.tp_status & TP_STATUS_VLAN_VALID) != 0) af_packet_detail::restore_vlan_tag(header, out);
+    af_packet_detail::restore_vlan_tag({header.tp_status, header.tp_vlan_tci, header.tp_vlan_tpid}, out);
     out.wire_length = out.length;
     return true;
 }
@@ -138,7 +125,7 @@ bool basic_af_packet_io<Calls>::fetch(tpacket2_hdr const& header, af_packet_deta
 }
 
 template <class Calls>
-std::size_t basic_af_packet_io<Calls>::receive(std::span<frame> frames) noexcept {
+std::size_t basic_af_packet_io<Calls>::receive_slots(std::span<frame> frames) noexcept {
     release_slots();
     // A slot we hold still says "user": looking further than one round would hand it out twice.
     std::size_t const most = std::min<std::size_t>(frames.size(), slots_);
@@ -154,10 +141,36 @@ std::size_t basic_af_packet_io<Calls>::receive(std::span<frame> frames) noexcept
         if (take(header, frames[count])) ++count;
         else ++statistics_.receive_truncated;
     }
+    return count;
+}
+
+/// What came before a SYN is handed out before it: when its block is seen first, whatever is older is in the slots already. (A RST and the SYN that
+/// uses its ports again would else change places.) More frames than there is room for leave SYNs a quarter of it, whatever their order.
+template <class Calls>
+std::size_t basic_af_packet_io<Calls>::receive(std::span<frame> frames) noexcept {
+    bool const syns = flood_ != nullptr && flood_->ready();
+    std::size_t count = receive_slots(syns ? frames.first(frames.size() - frames.size() / 4) : frames);
+    if (syns) {
+        std::size_t const more = flood_->receive(frames.subspan(count), statistics_.receive_truncated);
+        statistics_.flood_received += more;
+        count += more;
+    }
     statistics_.received += count;
-    empty_receives_ = held_count_ == 0 ? empty_receives_ + 1 : 0;
+    empty_receives_ = count == 0 && held_count_ == 0 ? empty_receives_ + 1 : 0;
     if (empty_receives_ == af_packet_detail::empty_receives_per_check) clear_socket_error();
     return count;
+}
+
+/// In between SYNs come twice, for some microseconds; never not at all.
+template <class Calls>
+void basic_af_packet_io<Calls>::set_flooded(bool on) noexcept {
+    if (flood_ == nullptr || on == flooded_) return;
+    using namespace af_packet_detail;
+    flooded_ = on && flood_->take_syns(true) && attach_filter(calls_, descriptor_, make_syn_filter(filter_takes_none, filter_takes_all));
+    if (flooded_) return;
+    int const ignored = 0;
+    static_cast<void>(calls_.set_option(descriptor_, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof ignored));
+    static_cast<void>(flood_->take_syns(false));
 }
 
 template <class Calls>
@@ -291,10 +304,12 @@ std::size_t basic_af_packet_io<Calls>::transmit(std::span<tx_frame const> frames
 /// The kernel's counters start anew with each reading, so they are added up here.
 template <class Calls>
 af_packet_statistics basic_af_packet_io<Calls>::statistics() noexcept {
-    tpacket_stats fresh{};
-    unsigned bytes = sizeof fresh;
-    if (descriptor_ >= 0 && calls_.get_option(descriptor_, SOL_PACKET, PACKET_STATISTICS, &fresh, &bytes) == 0)
-        statistics_.kernel_dropped += fresh.tp_drops;
+    for (int const socket : {descriptor_, flood_ != nullptr ? flood_->descriptor() : -1}) {
+        tpacket_stats fresh{};
+        unsigned bytes = sizeof fresh;
+        if (socket >= 0 && calls_.get_option(socket, SOL_PACKET, PACKET_STATISTICS, &fresh, &bytes) == 0)
+            statistics_.kernel_dropped += fresh.tp_drops;
+    }
     return statistics_;
 }
 

@@ -4,6 +4,7 @@
 
 #include <halfproxy/io/af_packet.hpp>
 
+#include "flood_ring.hpp"
 #include "transmit_ring.hpp"
 
 #include <arpa/inet.h>
@@ -56,7 +57,8 @@ basic_af_packet_io<Calls>::basic_af_packet_io(basic_af_packet_io&& other) noexce
       slots_per_block_(other.slots_per_block_), slots_(std::exchange(other.slots_, 0)), next_slot_(other.next_slot_),
       held_first_(other.held_first_), held_count_(std::exchange(other.held_count_, 0)),
       empty_receives_(other.empty_receives_), long_frames_(std::move(other.long_frames_)),
-      long_count_(std::exchange(other.long_count_, 0)), queue_(std::move(other.queue_)), statistics_(other.statistics_) {}
+      long_count_(std::exchange(other.long_count_, 0)), queue_(std::move(other.queue_)), flood_(std::move(other.flood_)),
+      flooded_(other.flooded_), statistics_(other.statistics_) {}
 
 template <class Calls>
 basic_af_packet_io<Calls>::~basic_af_packet_io() {
@@ -69,6 +71,7 @@ void basic_af_packet_io<Calls>::close() noexcept {
     if (ring_ != nullptr) calls_.unmap(ring_, ring_bytes_);
     if (descriptor_ >= 0) calls_.close(descriptor_);
     queue_.reset();
+    flood_.reset();
     ring_ = nullptr;
     descriptor_ = -1;
     slots_ = held_count_ = 0;
@@ -94,7 +97,8 @@ std::error_code basic_af_packet_io<Calls>::open() {
     using step = std::error_code (basic_af_packet_io::*)();
     for (step const next : {&basic_af_packet_io::check_options, &basic_af_packet_io::make_socket,
                             &basic_af_packet_io::set_modes, &basic_af_packet_io::set_send_buffer, &basic_af_packet_io::keep_long_frames,
-                            &basic_af_packet_io::map_ring, &basic_af_packet_io::attach, &basic_af_packet_io::join_fanout, &basic_af_packet_io::open_queue}) {
+                            &basic_af_packet_io::map_ring, &basic_af_packet_io::attach, &basic_af_packet_io::join_fanout, &basic_af_packet_io::open_queue,
+                            &basic_af_packet_io::open_flood_ring}) {
         if (std::error_code const error = (this->*next)()) return error;
     }
     return {};
@@ -111,6 +115,8 @@ std::error_code basic_af_packet_io<Calls>::check_options() {
     if (options_.long_frames > 1024) return fail(EINVAL, "long_frames must be at most 1024", nullptr);
     if (options_.transmit_slots > 65'536 || options_.transmit_slots % af_packet_detail::transmit_slots_per_block != 0)
         return fail(EINVAL, "transmit_slots must be a multiple of 32 from 0 to 65536", nullptr);
+    if (options_.flood_ring_bytes > 1u << 30 || options_.flood_ring_bytes % af_packet_detail::flood_ring_step_bytes != 0)
+        return fail(EINVAL, "flood_ring_bytes must be a multiple of 65536 from 0 to 1073741824", nullptr);
     if (options_.transmit_tries == 0) return fail(EINVAL, "transmit_tries must be at least 1", nullptr);
     interface_index_ = static_cast<int>(calls_.name_to_index(name.c_str()));
     if (interface_index_ == 0) return fail(ENODEV, "unknown interface", "list those present with: ip -brief link");
@@ -239,6 +245,17 @@ std::error_code basic_af_packet_io<Calls>::open_queue() {
                                            .slots = options_.transmit_slots,
                                            .send_buffer_bytes = options_.send_buffer_bytes,
                                            .bypass_qdisc = options_.bypass_qdisc});
+    if (step == nullptr) return {};
+    int const code = errno;
+    return fail(code, step, code == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+}
+
+/// Members of a fanout group would each receive every SYN.
+template <class Calls>
+std::error_code basic_af_packet_io<Calls>::open_flood_ring() {
+    if (options_.flood_ring_bytes == 0 || options_.fanout) return {};
+    flood_ = std::make_unique<af_packet_detail::flood_ring<Calls>>(calls_);
+    char const* const step = flood_->open(interface_index_, options_.flood_ring_bytes);
     if (step == nullptr) return {};
     int const code = errno;
     return fail(code, step, code == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);

@@ -24,6 +24,7 @@ af_packet_options small_ring() {
     out.slots = 31;
     out.slot_bytes = 67'648;  // 31 of them are a block, so that the ring is full after 31 frames
     out.transmit_slots = 64;
+    out.flood_ring_bytes = 0;
     out.transmit_tries = 4;
     return out;
 }
@@ -586,6 +587,8 @@ TEST_CASE("options out of range are refused before anything is opened") {
     refused([](auto& o) { o.long_frames = 1025; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_slots = 33; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_slots = 65'568; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.flood_ring_bytes = 65'537; }, std::errc::invalid_argument);
+    refused([](auto& o) { o.flood_ring_bytes = (1u << 30) + 65'536; }, std::errc::invalid_argument);
     refused([](auto& o) { o.transmit_tries = 0; }, std::errc::invalid_argument);
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 /// Steps of 20 us; so many packets in each, of which so many pass.
 struct ports {
-    gathering g{};
+    gathering g{100'000};
     time_point now{1h};
 
     bool step(std::size_t received, std::size_t passed = 0) { return g.pays_after(received, passed, now += 20us); }
@@ -63,4 +63,27 @@ TEST_CASE("it ends with the first window without a flood, and with one that last
     silent.now += 10ms;  // nobody asked
     CHECK_FALSE(silent.step(0));
     CHECK_FALSE(silent.step(8));
+}
+
+TEST_CASE("ports are told of a flood for a second longer than it lasts") {
+    ports p;
+    CHECK_FALSE(p.g.flooded(p.now));
+    p.run(3ms, 8);
+    CHECK(p.g.flooded(p.now));
+    p.run(900ms, 0);
+    CHECK(p.g.flooded(p.now));
+    p.run(200ms, 0);
+    CHECK_FALSE(p.g.flooded(p.now));
+    p.run(3ms, 15, 1);  // too much of it passes
+    CHECK_FALSE(p.g.flooded(p.now));
+}
+
+TEST_CASE("how many packets per second are a flood can be chosen; fewer than one per window are none") {
+    ports low{.g = gathering{5'000}}, high{.g = gathering{1'000'000}}, least{.g = gathering{0}};
+    low.run(3ms, 1);  // 50,000 per second
+    CHECK(low.g.flooded(low.now));
+    high.run(3ms, 8);  // 400,000
+    CHECK_FALSE(high.g.flooded(high.now));
+    least.run(3ms, 0);
+    CHECK_FALSE(least.g.flooded(least.now));
 }

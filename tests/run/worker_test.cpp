@@ -198,11 +198,16 @@ TEST_CASE("with light load it sleeps between packets and does not spin") {
     CHECK(f.worker.counters().steps < 20 * 10);
 }
 
+namespace {
+
+struct quick_clock {  // a step in 0.1 ms, so that few packets make a flood
+    std::shared_ptr<time_point> now = std::make_shared<time_point>(1h);
+    time_point operator()() const { return *now += 100us; }
+};
+
+}  // namespace
+
 TEST_CASE("a flood that ends here is let gather; not when that is switched off, and not when it passes") {
-    struct quick_clock {  // a step in 0.1 ms, so that few packets make a flood
-        std::shared_ptr<time_point> now = std::make_shared<time_point>(1h);
-        time_point operator()() const { return *now += 100us; }
-    };
     struct row {
         std::chrono::nanoseconds gather;
         std::uint8_t packet;
@@ -228,6 +233,75 @@ TEST_CASE("a flood that ends here is let gather; not when that is switched off, 
         context.restart();
         context.run_for(5s);
     }
+}
+
+namespace {
+
+/// A port that while it is told of a flood has frames of which its descriptor does not tell.
+struct flood_aware : socket_io {
+    bool flooded = false;
+    int told = 0;
+    int untold_frames = 0;
+
+    void set_flooded(bool on) noexcept { flooded = on, ++told; }
+    std::size_t receive(std::span<frame> frames) noexcept {
+        if (untold_frames != 0 && network_sends({wire_engine::drop_it})) --untold_frames;
+        return socket_io::receive(frames);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("ports that can do something about a flood are told of its begin and of its end, whatever gathering does") {
+    quick_clock now;
+    boost::asio::io_context context;
+    flood_aware outside;
+    socket_io inside;
+    wire_engine engine;
+    halfproxy::worker<flood_aware, wire_engine, quick_clock, socket_io> w(context, outside, inside, engine, {.gather = 0ns, .steps_per_visit = 1}, now);
+    w.start();
+    auto const visits = [&](int count, int packets) {
+        for (int visit = 0; visit < count; ++visit) {
+            for (int i = 0; i < packets; ++i) outside.network_sends({wire_engine::drop_it});
+            context.run_one_for(10ms);
+        }
+    };
+    visits(5, 1);
+    CHECK(outside.told == 0);
+    visits(50, 20);
+    CHECK(outside.flooded);
+    CHECK(outside.told == 1);
+    CHECK(w.counters().floods == 1);
+    *now.now += 2s;
+    visits(50, 1);
+    CHECK_FALSE(outside.flooded);
+    CHECK(outside.told == 2);
+    w.stop();
+    context.run_for(5s);
+}
+
+TEST_CASE("while a port is told of a flood, what its descriptor does not tell of is found within milliseconds") {
+    boost::asio::io_context context;
+    flood_aware outside;
+    socket_io inside;
+    wire_engine engine;
+    halfproxy::worker<flood_aware, wire_engine, quick_clock, socket_io> w(context, outside, inside, engine, {.spin = 0ns, .steps_per_visit = 1});
+    w.start();
+    for (int visit = 0; visit < 50; ++visit) {
+        for (int packet = 0; packet < 20; ++packet) outside.network_sends({wire_engine::drop_it});
+        context.run_one_for(10ms);
+    }
+    REQUIRE(outside.flooded);
+    context.run_for(20ms);
+    std::size_t const before = engine.from_outside;
+    auto const sleeps = w.counters().sleeps;
+    outside.untold_frames = 1;
+    context.run_for(100ms);
+    CHECK(engine.from_outside == before + 1);
+    CHECK(w.counters().sleeps > sleeps + 5);
+    CHECK(w.counters().sleeps < sleeps + 200);
+    w.stop();
+    context.run_for(5s);
 }
 
 TEST_CASE("a descriptor that is ready for nothing does not keep the processor busy") {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace halfproxy::test {
@@ -40,6 +41,8 @@ struct packet_kernel {
     std::map<std::string, unsigned> interfaces{{"eth0", 7}};
     int socket_error = 0;
     std::map<int, int> option_errors;  ///< by option name, level SOL_PACKET
+    std::map<int, int> flood_option_errors;  ///< the same for the socket of version 3
+    int filter_error = 0;  ///< of the next program that is attached
     int bind_error = 0;
     bool administrator = true;     ///< may exceed the maxima of socket buffers
     int largest_buffer = 212'992;  ///< for anybody else
@@ -47,10 +50,14 @@ struct packet_kernel {
     unsigned short hardware_type = ARPHRD_ETHER;
     std::deque<int> send_results;  ///< for the next calls: at most so many frames, or -errno; then everything is taken
     tpacket_stats next_statistics{};
+    tpacket_stats next_flood_statistics{};
     std::deque<int> receive_errors;  ///< of the next calls, which take nothing from the queue; EINVAL does
 
     // What was done
     std::map<int, std::vector<std::uint8_t>> options;
+    std::map<int, std::vector<std::uint8_t>> flood_options;
+    std::map<int, std::vector<sock_filter>> filters;  ///< by descriptor
+    std::vector<int> bound;                           ///< descriptors, in order
     int receive_buffer = 0;
     int open_descriptors = 0;
     int waits = 0;
@@ -73,6 +80,10 @@ struct packet_kernel {
     std::size_t ring_calls = 0;
     int maps = 0;
 
+    int flood_descriptor = -1;
+    std::unique_ptr<std::uint8_t[], page_delete> flood_memory;
+    std::uint32_t flood_block = 0;  ///< filled next
+
     tpacket2_hdr& slot(std::uint32_t index) {
         std::uint32_t const per_block = ring.tp_block_size / ring.tp_frame_size;
         return *reinterpret_cast<tpacket2_hdr*>(&memory[std::size_t{index / per_block} * ring.tp_block_size +
@@ -88,6 +99,36 @@ struct packet_kernel {
         std::memcpy(&out.device, data, sizeof out.device);
         out.bytes.assign(data + sizeof out.device, data + slot.tp_len);
         return out;
+    }
+
+    /// Hands over a block of them; false when the next one is not the kernel's.
+    bool deliver_block(std::vector<ring_frame> const& frames) {
+        tpacket_req3 request{};
+        std::memcpy(&request, flood_options.at(PACKET_RX_RING).data(), sizeof request);
+        std::uint8_t* const start = &flood_memory[std::size_t{flood_block} * request.tp_block_size];
+        auto& block = reinterpret_cast<tpacket_block_desc*>(start)->hdr.bh1;
+        if (block.block_status != TP_STATUS_KERNEL) return false;
+        block.num_pkts = static_cast<__u32>(frames.size());
+        block.offset_to_first_pkt = 48;
+        std::uint8_t* at = start + block.offset_to_first_pkt;
+        for (ring_frame const& f : frames) at += write(f, *reinterpret_cast<tpacket3_hdr*>(at));
+        block.block_status = TP_STATUS_USER;
+        flood_block = (flood_block + 1) % request.tp_block_nr;
+        return true;
+    }
+    static std::uint32_t write(ring_frame const& f, tpacket3_hdr& header) {
+        header = {};
+        header.tp_mac = 120;
+        header.tp_snaplen = static_cast<__u32>(f.bytes.size());
+        header.tp_len = header.tp_snaplen + f.bytes_lost;
+        header.tp_status = f.status;
+        header.hv1.tp_vlan_tci = f.vlan_tci;
+        header.hv1.tp_vlan_tpid = f.vlan_tpid;
+        header.tp_next_offset = (header.tp_mac + header.tp_snaplen + 7) / 8 * 8;
+        auto* const data = reinterpret_cast<std::uint8_t*>(&header) + header.tp_mac;
+        std::memcpy(data - sizeof f.device, &f.device, sizeof f.device);
+        std::copy(f.bytes.begin(), f.bytes.end(), data);
+        return header.tp_next_offset;
     }
 
     /// False when the ring is full.
@@ -133,13 +174,28 @@ struct packet_calls {
         if (kernel->socket_error != 0) return fail(kernel->socket_error);
         return ++kernel->open_descriptors, 41 + kernel->open_descriptors;
     }
-    int set_option(int, int level, int name, void const* value, unsigned bytes) noexcept {
+    int set_option(int descriptor, int level, int name, void const* value, unsigned bytes) noexcept {
+        if (level == SOL_SOCKET && name == SO_ATTACH_FILTER) return attach(descriptor, *static_cast<sock_fprog const*>(value));
+        if (level == SOL_SOCKET && name == SO_DETACH_FILTER) return kernel->filters.erase(descriptor) == 1 ? 0 : fail(ENOENT);
         if (level == SOL_SOCKET) return set_buffer(name, value);
+        if (name == PACKET_VERSION && *static_cast<int const*>(value) == TPACKET_V3) kernel->flood_descriptor = descriptor;
+        if (descriptor == kernel->flood_descriptor) return set_flood_option(name, value, bytes);
         if (auto const e = kernel->option_errors.find(name); e != kernel->option_errors.end()) return fail(e->second);
         auto const* first = static_cast<std::uint8_t const*>(value);
         kernel->options[name].assign(first, first + bytes);
         if (name == PACKET_TX_RING) std::memcpy(&kernel->transmit_ring, value, sizeof kernel->transmit_ring);
         if (name == PACKET_RX_RING) std::memcpy(&kernel->ring, value, sizeof kernel->ring);
+        return 0;
+    }
+    int set_flood_option(int name, void const* value, unsigned bytes) noexcept {
+        if (auto const e = kernel->flood_option_errors.find(name); e != kernel->flood_option_errors.end()) return fail(e->second);
+        auto const* first = static_cast<std::uint8_t const*>(value);
+        kernel->flood_options[name].assign(first, first + bytes);
+        return 0;
+    }
+    int attach(int descriptor, sock_fprog const& program) noexcept {
+        if (int const error = std::exchange(kernel->filter_error, 0); error != 0) return fail(error);
+        kernel->filters[descriptor].assign(program.filter, program.filter + program.len);
         return 0;
     }
     int set_buffer(int name, void const* value) noexcept {
@@ -149,26 +205,30 @@ struct packet_calls {
         if (name == SO_RCVBUF) kernel->receive_buffer = std::min(kernel->receive_buffer, kernel->largest_buffer);
         return 0;
     }
-    int get_option(int, int level, int name, void* value, unsigned* bytes) noexcept {
+    int get_option(int descriptor, int level, int name, void* value, unsigned* bytes) noexcept {
         if (level == SOL_SOCKET && name == SO_RCVBUF) {
             int const doubled = 2 * kernel->receive_buffer;
             return std::memcpy(value, &doubled, sizeof doubled), 0;
         }
         if (level == SOL_SOCKET) return ++kernel->socket_errors_read, 0;
         *bytes = sizeof(tpacket_stats);
-        std::memcpy(value, &kernel->next_statistics, sizeof(tpacket_stats));
-        kernel->next_statistics = {};
+        auto& statistics = descriptor == kernel->flood_descriptor ? kernel->next_flood_statistics : kernel->next_statistics;
+        std::memcpy(value, &statistics, sizeof statistics);
+        statistics = {};
         return 0;
     }
-    int bind(int, sockaddr const*, unsigned) noexcept { return kernel->bind_error == 0 ? 0 : fail(kernel->bind_error); }
+    int bind(int descriptor, sockaddr const*, unsigned) noexcept {
+        if (kernel->bind_error != 0) return fail(kernel->bind_error);
+        return kernel->bound.push_back(descriptor), 0;
+    }
     int local_address(int, sockaddr* address, unsigned*) noexcept {
         reinterpret_cast<sockaddr_ll*>(address)->sll_hatype = kernel->hardware_type;
         return 0;
     }
-    void* map(std::size_t bytes, int) noexcept {
+    void* map(std::size_t bytes, int descriptor) noexcept {
         if (kernel->map_fails) return fail(ENOMEM), nullptr;
         bool const to_send = bytes == std::size_t{kernel->transmit_ring.tp_block_nr} * kernel->transmit_ring.tp_block_size;
-        auto& memory = to_send ? kernel->transmit_memory : kernel->memory;
+        auto& memory = descriptor == kernel->flood_descriptor ? kernel->flood_memory : to_send ? kernel->transmit_memory : kernel->memory;
         memory.reset(new (std::align_val_t{4096}) std::uint8_t[bytes]());
         ++kernel->maps;
         return memory.get();

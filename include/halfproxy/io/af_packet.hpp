@@ -36,6 +36,7 @@ struct af_packet_options {
     std::uint32_t receive_buffer_bytes = 64u << 20;  ///< of such frames the kernel may hold for us, at twice their length (SO_RCVBUF)
     std::uint32_t send_buffer_bytes = 4u << 20; ///< unsent bytes the kernel may hold for us (SO_SNDBUF)
     std::uint32_t transmit_slots = 256;        ///< of the ring for frames that need no segmentation and fit 2 KiB; a multiple of 32; 0: without
+    std::uint32_t flood_ring_bytes = 1u << 20; ///< for SYNs while set_flooded(), some 200 bytes each; a multiple of 65,536; 0, or with a fanout: without
     std::uint32_t transmit_tries = 8;          ///< how often a send the kernel has no room for is tried, 1 at least
     bool promiscuous = true;                   ///< take frames for other link addresses; undone when the socket closes
     bool all_multicast = false;                ///< take frames for every group (IPv6's neighbours ask groups); undone likewise
@@ -55,8 +56,9 @@ inline constexpr std::uint32_t af_packet_transmit_slot_bytes = 2048;
 /// Since the port was opened. Every frame that did not make it is in exactly one of the loss counters.
 struct af_packet_statistics {
     std::uint64_t received = 0;            ///< frames handed to the caller
+    std::uint64_t flood_received = 0;      ///< of them, SYNs that came by the ring for floods
     std::uint64_t transmitted = 0;         ///< frames the kernel took
-    std::uint64_t kernel_dropped = 0;      ///< the ring was full (PACKET_STATISTICS)
+    std::uint64_t kernel_dropped = 0;      ///< a ring was full (PACKET_STATISTICS)
     std::uint64_t receive_truncated = 0;   ///< longer than a slot, and there was no room for it in the queue (or there is to be none)
     std::uint64_t transmit_no_room = 0;    ///< given back to the caller after transmit_tries attempts
     std::uint64_t transmit_refused = 0;    ///< the kernel refused the frame itself: larger than the MTU, say
@@ -85,6 +87,8 @@ namespace af_packet_detail {
 struct virtio_header;
 template <class Calls>
 class transmit_ring;
+template <class Calls>
+class flood_ring;
 }
 
 /// A packet_io on which an event loop can wait. Not thread-safe; one object per thread and interface.
@@ -117,6 +121,12 @@ class basic_af_packet_io {
     std::size_t receive(std::span<frame> frames) noexcept;
     std::size_t transmit(std::span<tx_frame const> frames) noexcept;
     [[nodiscard]] io_capabilities capabilities() const noexcept;
+
+    /// While on, SYNs come by a ring of their own, which costs less for each, and which they cannot fill at the expense of other packets. One that
+    /// comes alone is up to a millisecond late (a tick of the kernel's clock before Linux 6.18), and native_handle() does not tell of it: who waits, waits no longer than that. A few system calls, none of which
+    /// blocks. What the kernel refuses leaves everything as it was.
+    void set_flooded(bool on) noexcept;
+
     [[nodiscard]] int native_handle() const noexcept { return descriptor_; }
 
     [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
@@ -143,6 +153,7 @@ class basic_af_packet_io {
     std::error_code attach();
     std::error_code join_fanout();
     std::error_code open_queue();
+    std::error_code open_flood_ring();
     std::error_code fail(int code, char const* step, char const* remedy);
     template <class Value>
     std::error_code set_packet_option(int name, Value const& value, char const* step);
@@ -150,6 +161,7 @@ class basic_af_packet_io {
 
     // Receiving
     [[nodiscard]] tpacket2_hdr& slot(std::uint32_t index) const noexcept;
+    std::size_t receive_slots(std::span<frame> frames) noexcept;
     bool take(tpacket2_hdr const& header, frame& out) noexcept;
     bool take_slot(tpacket2_hdr const& header, frame& out) noexcept;
     bool take_long(tpacket2_hdr const& header, frame& out) noexcept;
@@ -186,6 +198,8 @@ class basic_af_packet_io {
     std::unique_ptr<std::uint8_t[]> long_frames_{};
     std::uint32_t long_count_ = 0;   ///< of them handed out, until the next receive()
     std::unique_ptr<af_packet_detail::transmit_ring<Calls>> queue_{};  ///< for small frames; none when there are to be no slots
+    std::unique_ptr<af_packet_detail::flood_ring<Calls>> flood_{};
+    bool flooded_ = false;
     af_packet_statistics statistics_{};
 };
 

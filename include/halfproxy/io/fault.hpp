@@ -66,6 +66,11 @@ class fault_io {
     {
         return inner_->native_handle();
     }
+    void set_flooded(bool on) noexcept
+        requires flood_aware_io<Io>
+    {
+        inner_->set_flooded(on);
+    }
 
     [[nodiscard]] fault_counters const& counters() const noexcept { return counters_; }
 

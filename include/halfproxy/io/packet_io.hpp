@@ -45,6 +45,13 @@ concept pollable_packet_io = packet_io<T> && requires(T const& io) {
     { io.native_handle() } noexcept -> std::same_as<int>;
 };
 
+/// A port that can receive more cheaply, or shield established connections, when it is told that a flood lasts. While it is told so, native_handle()
+/// may stay silent: who waits looks again after a millisecond.
+template <class T>
+concept flood_aware_io = packet_io<T> && requires(T& io) {
+    { io.set_flooded(true) } noexcept;
+};
+
 /// Link header growth is none; an ACK (20 bytes of TCP) may grow to a SYN with options (at most 60).
 inline constexpr std::uint32_t frame_slack_bytes = 64;
 

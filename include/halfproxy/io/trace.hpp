@@ -37,6 +37,11 @@ class trace_io {
     {
         return inner_->native_handle();
     }
+    void set_flooded(bool on) noexcept
+        requires flood_aware_io<Io>
+    {
+        inner_->set_flooded(on);
+    }
 
     /// Tells what became of the frames received last: outcome and reason are read, in the order of receive().
     void conclude(std::span<frame const> burst) noexcept;

@@ -60,6 +60,9 @@ class pump {
     /// Runs the engine's timers alone: for the end, when nothing more is to be received.
     void advance(time_point now) noexcept;
 
+    /// Tells the ports that can do something about it.
+    void set_flooded(bool on) noexcept;
+
     /// Of the packets that the last step received, how many left through the other port.
     [[nodiscard]] std::size_t passed() const noexcept { return passed_; }
 

@@ -31,6 +31,7 @@ struct steady_now {
 
 struct worker_options {
     std::chrono::nanoseconds spin = std::chrono::microseconds{200};   ///< longest poll of empty ports; 0: sleep at once
+    std::uint32_t flood_per_s = 100'000;  ///< packets per second, of which next to none pass, that are a flood; 1,000 at least (gathering.hpp)
     std::chrono::nanoseconds gather = std::chrono::microseconds{50};  ///< in a flood, for packets to gather (gathering.hpp); the system adds some; 0: never
     std::chrono::nanoseconds drain = std::chrono::milliseconds{200};  ///< longest time stop() goes on forwarding
     std::uint32_t steps_per_visit = 32;  ///< pump steps before other handlers of the io_context get their turn
@@ -41,6 +42,7 @@ struct worker_counters {
     std::uint64_t steps = 0;
     std::uint64_t sleeps = 0;
     std::uint64_t pauses = 0;       ///< in a flood, for packets to gather
+    std::uint64_t floods = 0;       ///< begun, of which the ports were told
     std::uint64_t empty_wakes = 0;  ///< a descriptor was ready and its port gave nothing
     std::uint64_t unwatched = 0;    ///< it was awake for so long that it gave up watching the descriptors until the next sleep
 };
@@ -80,6 +82,7 @@ class worker {
     void visit();
     bool step();
     void pause_in_flood(std::size_t received, time_point now);
+    void tell_of_flood(time_point now);
     void leave_to_others();
     void unwatch();
     void sleep(time_point now);
@@ -97,7 +100,8 @@ class worker {
     worker_options options_;
     Clock clock_;
     adaptive_spin spin_;
-    gathering gathering_{};
+    gathering gathering_;
+    bool told_of_flood_ = false;
     std::array<int, 2> handles_;
     std::array<boost::asio::posix::stream_descriptor, 2> descriptors_;
     boost::asio::steady_timer timer_;

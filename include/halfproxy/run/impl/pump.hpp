@@ -74,6 +74,12 @@ void pump<Io, Engine, InsideIo>::flush(side port, batch& frames) noexcept {
 }
 
 template <packet_io Io, packet_engine Engine, packet_io InsideIo>
+void pump<Io, Engine, InsideIo>::set_flooded(bool on) noexcept {
+    if constexpr (flood_aware_io<Io>) outside_.set_flooded(on);
+    if constexpr (flood_aware_io<InsideIo>) inside_.set_flooded(on);
+}
+
+template <packet_io Io, packet_engine Engine, packet_io InsideIo>
 std::size_t pump<Io, Engine, InsideIo>::receive(side port, std::span<frame> frames) noexcept {
     return port == side::outside ? outside_.receive(frames) : inside_.receive(frames);
 }

@@ -24,6 +24,9 @@ namespace worker_detail {
 inline constexpr std::uint32_t patience_with_empty_wakes = 16;
 inline constexpr std::chrono::milliseconds port_retry{10};
 
+/// A port that was told of a flood may have frames of which its descriptor does not tell.
+inline constexpr std::chrono::milliseconds flooded_port_retry{1};
+
 /// For each packet that arrives the kernel calls whoever watches its socket, on the core where it arrives, asleep or not: a quarter of what a packet
 /// costs there. A worker that goes on from visit to visit has no use for that; to watch anew costs two system calls.
 inline constexpr std::uint32_t visits_before_unwatching = 64;
@@ -37,6 +40,7 @@ worker<Io, Engine, Clock, InsideIo>::worker(boost::asio::io_context& context, Io
       options_(options),
       clock_(clock),
       spin_(options.spin),
+      gathering_(options.flood_per_s),
       handles_{outside.native_handle(), inside.native_handle()},
       descriptors_{boost::asio::posix::stream_descriptor{context}, boost::asio::posix::stream_descriptor{context}},
       timer_(context) {
@@ -92,6 +96,7 @@ bool worker<Io, Engine, Clock, InsideIo>::step() {
     ++counters_.steps;
     if (phase_ == phase::draining && (!busy || now >= drain_until_)) return finish(now), false;
     pause_in_flood(received, now);
+    tell_of_flood(now);
     if (busy) {
         idle_since_ = now;
         if (woken_by_packet_) spin_.woke_after(slept_for_);
@@ -114,6 +119,15 @@ void worker<Io, Engine, Clock, InsideIo>::pause_in_flood(std::size_t received, t
     if (!gathering_.pays_after(received, pump_.passed(), now) || options_.gather <= options_.gather.zero()) return;
     ++counters_.pauses;
     std::this_thread::sleep_for(options_.gather);
+}
+
+template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
+void worker<Io, Engine, Clock, InsideIo>::tell_of_flood(time_point now) {
+    bool const flooded = gathering_.flooded(now);
+    if (flooded == told_of_flood_) return;
+    told_of_flood_ = flooded;
+    if (flooded) ++counters_.floods;
+    pump_.set_flooded(flooded);
 }
 
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
@@ -157,10 +171,9 @@ void worker<Io, Engine, Clock, InsideIo>::arm(std::size_t port) {
 template <pollable_packet_io Io, packet_engine Engine, std::regular_invocable Clock, pollable_packet_io InsideIo>
 void worker<Io, Engine, Clock, InsideIo>::arm_timer(time_point now) {
     std::optional<time_point> due = pump_.engine().next_deadline();
-    if (empty_wakes_in_row_ >= worker_detail::patience_with_empty_wakes) {
-        time_point const retry = now + worker_detail::port_retry;
-        due = due ? std::min(*due, retry) : retry;
-    }
+    auto const within = [&](packet_clock::duration wait) { due = due ? std::min(*due, now + wait) : now + wait; };
+    if (empty_wakes_in_row_ >= worker_detail::patience_with_empty_wakes) within(worker_detail::port_retry);
+    if (told_of_flood_) within(worker_detail::flooded_port_retry);
     if (!due || due == timer_due_) return;
     timer_due_ = due;
     timer_.expires_after(std::max(*due - now, packet_clock::duration::zero()));  // aborts the wait before it
