@@ -10,6 +10,7 @@ usage() {
 usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
 
   CONTENDER  inline-off inline-auto inline-always   the half proxy (HALFPROXY_BIN, build/bin/halfproxy)
+             inline-one-ring  guard always, SYNs of a flood by the ring of all packets ([io] flood_ring_bytes = 0)
              inline-routed  the same as a router between two networks, guard off
              inline-service the same, with a virtual address (dnat) before the server
              bare           an AF_PACKET forwarder that looks at nothing (build/bench/bare_forwarder)
@@ -23,8 +24,8 @@ usage: bench/wire_compare.sh [--rounds N] [--seconds S] [CONTENDER...]
 
 Prints median (lowest to highest) of: iperf3 with one stream; wrk with a connection per request, 16 at a time; the
 median latency of wrk's requests on one kept connection, and its requests/s on 16; for those that answer SYNs themselves,
-SYN-ACKs/s under a flood, and SYN-ACKs/s for each core that answering took, under a flood that leaves nothing unanswered. Let
-nothing else run meanwhile.
+SYN-ACKs/s under a flood, SYN-ACKs/s for each core that answering took, under a flood that leaves nothing unanswered, and
+requests/s on 8 open connections beside a flood of more than anybody can answer. Let nothing else run meanwhile.
 TEXT
 }
 
@@ -35,7 +36,7 @@ while (($#)); do
         --rounds) rounds=$2; shift ;;
         --seconds) seconds=$2; shift ;;
         -h | --help) usage; exit 0 ;;
-        inline-off | inline-auto | inline-always | inline-routed | inline-service | bare | kernel-bridge | nginx-stream | haproxy | nft-synproxy) contenders+=("$1") ;;
+        inline-off | inline-auto | inline-always | inline-one-ring | inline-routed | inline-service | bare | kernel-bridge | nginx-stream | haproxy | nft-synproxy) contenders+=("$1") ;;
         *) usage >&2; exit 2 ;;
     esac
     shift
@@ -59,8 +60,14 @@ lab_in client sh -c 'echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range' |
 
 # start_CONTENDER sets `target`, the address the client uses; stop_CONTENDER undoes it.
 start_inline() {
-    case $1 in routed | service) start_routed "$1"; return ;; esac
-    lab_inline --guard "$1"
+    case $1 in
+        routed | service) start_routed "$1"; return ;;
+        one-ring)
+            printf '[io]\nflood_ring_bytes = 0\n' > "$LAB_DIR/one-ring.toml"
+            lab_inline --guard always --config "$LAB_DIR/one-ring.toml"
+            ;;
+        *) lab_inline --guard "$1" ;;
+    esac
     target=$LAB_SERVER4
 }
 start_routed() {
@@ -179,10 +186,10 @@ flood() { # MAC RATE: prints packets sent, packets that came back, and the secon
         awk -v came=$(($(answered) - came)) -v worked=$(($(worked_ns) - worked)) '{ print $1, came, $2 + worked / 1e9 }'
 }
 syns() { # CONTENDER: sets `most`, what it answers per second at most; `calm`, what became of a flood that it answers whole, and `rate`, that flood's
-    local mac all
-    most=0
+    local all
+    most=0 mac=''
     case $1 in
-        inline-always) mac=$(lab_mac server s0) ;;
+        inline-always | inline-one-ring) mac=$(lab_mac server s0) ;;
         nft-synproxy) mac=$(lab_mac proxy out0) ;;
         *) return ;;
     esac
@@ -207,6 +214,20 @@ per_core() { # the same flood when nobody is there; prints SYN-ACKs per second, 
         if ($2 < 0.99 * $1) print "only " $2 " of " $1 " SYNs were answered" > "/dev/stderr"
         print $7, (cores > 0 ? $2 / cores : "nan") }'
 }
+requests_in_flood() { # on 8 connections that are open before as many floods begin as there are processors and one more
+    local number requests floods=()
+    [ -n "$mac" ] || { echo nan; return; }
+    lab_spawn client requests python3 "$here/bench/wire/kept_requests.py" "$target" 8 1 "$seconds"
+    requests=$LAB_PID
+    lab_until 10 grep -qs open "$LAB_DIR/requests.out" || { echo nan; return; }
+    for number in $(seq 0 "$(nproc)"); do
+        lab_spawn client "flood$number" "$SYN_FLOOD_BIN" --interface c0 --from-mac $absent --to-mac "$mac" --to "$target" --rate 10000000 --seconds $((seconds + 10))
+        floods+=("$LAB_PID")
+    done
+    wait "$requests"
+    for number in "${floods[@]}"; do lab_stop "$number"; done
+    tail -n 1 "$LAB_DIR/requests.out" | grep -x '[0-9]*' || echo nan
+}
 measure() { # NAME: sets `line`
     lab_spawn server iperf iperf3 -s -1
     local iperf=$LAB_PID gbit connections latency requests
@@ -219,6 +240,7 @@ measure() { # NAME: sets `line`
     requests=$(wrk_ -c 16 | awk '/^Requests\/sec/{print $2}')
     line="$1 ${gbit:-nan} ${connections:-nan} ${latency:-nan} ${requests:-nan}"
     syns "$1"
+    flooded=$(requests_in_flood)
 }
 answers() { [ "$(lab_in client curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://$target/one")" = 200 ]; }
 
@@ -234,7 +256,7 @@ for ((round = 1; round <= rounds; ++round)); do
             echo "$contender does not work here" >&2
         fi
         if declare -F "stop_$kind" > /dev/null; then "stop_$kind"; else stop_other; fi
-        [ -z "$line" ] || echo "$line $(per_core)" >> "$results"
+        [ -z "$line" ] || echo "$line $(per_core) ${flooded:-nan}" >> "$results"
     done
     echo "round $round of $rounds done" >&2
 done
@@ -244,11 +266,11 @@ import sys
 
 path, *contenders = sys.argv[1:]
 rows = [line.split() for line in open(path)]
-print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}{'SYN-ACKs/s':>28}{'SYN-ACKs/s per core':>28}")
+print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}{'SYN-ACKs/s':>28}{'SYN-ACKs/s per core':>28}{'requests/s (8) in flood':>28}")
 for name in contenders:
     cells = []
-    for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)):
+    for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0)):
         values = [v for row in rows if row[0] == name for v in [float(row[column])] if v == v]
         cells.append(f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if values else "-")
-    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}{cells[4]:>28}{cells[5]:>28}")
+    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}{cells[4]:>28}{cells[5]:>28}{cells[6]:>28}")
 PYTHON

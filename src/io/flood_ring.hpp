@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 // A third socket of an AF_PACKET port, which takes the SYNs while a flood of them lasts.
 //
-// Its ring is of version 3: frames lie close behind each other in blocks of one page, and a block changes hands, not each frame. Of a slot of the other
-// ring the kernel looks at the status, on a cache line that we wrote last, and at that of the slot a quarter of the ring ahead, which for a SYN is most of
-// what receiving it costs. The price is that a block is handed over when it is full or a millisecond old, so out of a flood this ring is not used.
-// And SYNs that are more than we can serve fill this ring, not the one that established connections need.
+// SYNs that are more than we can serve then fill this ring, and not the one that established connections need.
+//
+// It is of version 3: frames lie close behind each other in blocks of one page, and a block changes hands, not each frame. Of a slot of the other
+// ring the kernel looks at the status, on a cache line that we wrote last, and at that of the slot a quarter of the ring ahead: two thirds of what it costs to put a SYN
+// there. The price is that a block is handed over when it is full or a millisecond old, so out of a flood this ring is not used.
 //
 // Nothing is bound before the first flood, and nothing is closed after it: to take a bound socket from its interface the kernel waits for all
 // processors, some 20 ms. Then only filters change, which takes microseconds.

@@ -122,9 +122,9 @@ class basic_af_packet_io {
     std::size_t transmit(std::span<tx_frame const> frames) noexcept;
     [[nodiscard]] io_capabilities capabilities() const noexcept;
 
-    /// While on, SYNs come by a ring of their own, which costs less for each, and which they cannot fill at the expense of other packets. One that
-    /// comes alone is up to a millisecond late (a tick of the kernel's clock before Linux 6.18), and native_handle() does not tell of it: who waits, waits no longer than that. A few system calls, none of which
-    /// blocks. What the kernel refuses leaves everything as it was.
+    /// While on, SYNs come by a ring of their own, so that they cannot displace other packets. One that comes alone is up to a millisecond late (or a
+    /// tick of the kernel's clock, where that is longer), and native_handle() does not tell of it: who waits should wait no longer than that. A few system
+    /// calls, none of which blocks. What the kernel refuses leaves everything as it was.
     void set_flooded(bool on) noexcept;
 
     [[nodiscard]] int native_handle() const noexcept { return descriptor_; }
