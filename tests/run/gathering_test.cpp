@@ -65,7 +65,7 @@ TEST_CASE("it ends with the first window without a flood, and with one that last
     CHECK_FALSE(silent.step(8));
 }
 
-TEST_CASE("ports are told of a flood for a second longer than it lasts") {
+TEST_CASE("ports are told of a flood for a second longer than it lasts, however much passes beside it") {
     ports p;
     CHECK_FALSE(p.g.flooded(p.now));
     p.run(3ms, 8);
@@ -74,8 +74,10 @@ TEST_CASE("ports are told of a flood for a second longer than it lasts") {
     CHECK(p.g.flooded(p.now));
     p.run(200ms, 0);
     CHECK_FALSE(p.g.flooded(p.now));
-    p.run(3ms, 15, 1);  // too much of it passes
+    CHECK_FALSE(p.run(3ms, 8, 7));  // 50,000 per second do not pass
     CHECK_FALSE(p.g.flooded(p.now));
+    CHECK_FALSE(p.run(3ms, 15, 12));  // 150,000
+    CHECK(p.g.flooded(p.now));
 }
 
 TEST_CASE("how many packets per second are a flood can be chosen; fewer than one per window are none") {

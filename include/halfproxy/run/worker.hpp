@@ -31,7 +31,7 @@ struct steady_now {
 
 struct worker_options {
     std::chrono::nanoseconds spin = std::chrono::microseconds{200};   ///< longest poll of empty ports; 0: sleep at once
-    std::uint32_t flood_per_s = 100'000;  ///< packets per second, of which next to none pass, that are a flood; 1,000 at least (gathering.hpp)
+    std::uint32_t flood_per_s = 100'000;  ///< packets per second that do not pass and are a flood; 1,000 at least (gathering.hpp)
     std::chrono::nanoseconds gather = std::chrono::microseconds{50};  ///< in a flood, for packets to gather (gathering.hpp); the system adds some; 0: never
     std::chrono::nanoseconds drain = std::chrono::milliseconds{200};  ///< longest time stop() goes on forwarding
     std::uint32_t steps_per_visit = 32;  ///< pump steps before other handlers of the io_context get their turn
