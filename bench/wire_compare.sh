@@ -266,11 +266,11 @@ import sys
 
 path, *contenders = sys.argv[1:]
 rows = [line.split() for line in open(path)]
-print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}{'SYN-ACKs/s':>28}{'SYN-ACKs/s per core':>28}{'requests/s (8) in flood':>28}")
+print(f"{'':<15}{'iperf3 Gbit/s':>23}{'connections/s':>26}{'request p50 us':>22}{'requests/s (16)':>28}{'SYN-ACKs/s':>32}{'SYN-ACKs/s per core':>32}{'requests/s (8) in flood':>28}")
 for name in contenders:
     cells = []
     for column, digits in ((1, 2), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0)):
         values = [v for row in rows if row[0] == name for v in [float(row[column])] if v == v]
         cells.append(f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if values else "-")
-    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}{cells[4]:>28}{cells[5]:>28}{cells[6]:>28}")
+    print(f"{name:<15}{cells[0]:>23}{cells[1]:>26}{cells[2]:>22}{cells[3]:>28}{cells[4]:>32}{cells[5]:>32}{cells[6]:>28}")
 PYTHON

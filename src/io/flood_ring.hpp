@@ -5,7 +5,7 @@
 //
 // It is of version 3: frames lie close behind each other in blocks of one page, and a block changes hands, not each frame. Of a slot of the other
 // ring the kernel looks at the status, on a cache line that we wrote last, and at that of the slot a quarter of the ring ahead: two thirds of what it costs to put a SYN
-// there. The price is that a block is handed over when it is full or a millisecond old, so out of a flood this ring is not used.
+// there. The price is that a block is handed over when it is full or four milliseconds old, so out of a flood this ring is not used.
 //
 // Nothing is bound before the first flood, and nothing is closed after it: to take a bound socket from its interface the kernel waits for all
 // processors, some 20 ms. Then only filters change, which takes microseconds.
@@ -122,7 +122,7 @@ char const* flood_ring<Calls>::open(int interface_index, std::uint32_t bytes) {
     tpacket_req3 request{};
     request.tp_block_size = request.tp_frame_size = block_bytes_;
     request.tp_block_nr = request.tp_frame_nr = blocks_;
-    request.tp_retire_blk_tov = 1;
+    request.tp_retire_blk_tov = 4;   // milliseconds; its timer runs without a flood too
     if (!set(PACKET_RX_RING, request)) return "cannot allocate the ring for floods";
     ring_ = static_cast<std::uint8_t*>(calls_.map(this->bytes(), descriptor_));
     if (ring_ == nullptr) return "cannot map the ring for floods";

@@ -35,7 +35,7 @@ for round in 1 2; do
     [ "$(reuse 100)" = 100 ] || lab_fail "a port could not be used again at once under flood $round"
     lab_stop "$LAB_PID"
     downloads 20 "right after flood $round"
-    # A SYN that comes alone waits for a millisecond, or for a tick of an older kernel's clock; the machine adds what it pleases.
+    # A SYN that comes alone waits for four milliseconds, or for a tick of an older kernel's clock; the machine adds what it pleases.
     late=$(awk '$1 > 0.2' "$LAB_DIR/connect.s" | wc -l)
     [ "$late" -le 2 ] || lab_fail "$late of 20 connections took over 0.2 s right after flood $round"
     sleep 1.5

@@ -122,8 +122,8 @@ class basic_af_packet_io {
     std::size_t transmit(std::span<tx_frame const> frames) noexcept;
     [[nodiscard]] io_capabilities capabilities() const noexcept;
 
-    /// While on, SYNs come by a ring of their own, so that they cannot displace other packets. One that comes alone is up to a millisecond late (or a
-    /// tick of the kernel's clock, where that is longer), and native_handle() does not tell of it: who waits should wait no longer than that. A few system
+    /// While on, SYNs come by a ring of their own, so that they cannot displace other packets. One that comes alone is up to four milliseconds late (or a
+    /// tick of the kernel's clock, where that is longer), and native_handle() does not tell of it: who waits looks again after a millisecond. A few system
     /// calls, none of which blocks. What the kernel refuses leaves everything as it was.
     void set_flooded(bool on) noexcept;
 
