@@ -160,7 +160,7 @@ answered() { lab_in client awk '/^ *c0:/{sub(/.*:/, ""); print $2}' /proc/net/de
 # machine nobody knows) is slower by a third for a contender that has a process of its own, and not for one that works in the generator's system calls.
 # It is measured at the whole flood where that leaves nothing unanswered, else at 95 % of what the contender answers at most: a packet that finds a ring full
 # costs, too, and of those there were as many as the generator happened to make (as RFC 2544 section 26.1 asks for the rate at which nothing is lost).
-absent=02:00:00:00:00:77 busy=()
+absent=02:00:00:00:00:77 unbounded=10000000 busy=()
 keep_busy() {
     local cpu
     for cpu in $(seq 0 $(($(nproc) - 1))); do
@@ -178,10 +178,15 @@ worked_ns() { # by the contender and ksoftirqd so far
     pids=$(pgrep -x 'ksoftirqd/[0-9]+'; [ -z "${LAB_PROXY:-}" ] || ! lab_alive "$LAB_PROXY" || echo "$LAB_PROXY")
     for pid in $pids; do cat /proc/"$pid"/task/*/schedstat; done 2> /dev/null | awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
+flood_from_absent() { # MAC RATE SECONDS LAUNCHER...: of SYNs to the contender
+    local mac=$1 rate=$2 seconds=$3
+    shift 3
+    "$@" "$SYN_FLOOD_BIN" --interface c0 --from-mac $absent --to-mac "$mac" --to "$target" --rate "$rate" --seconds "$seconds"
+}
 flood() { # MAC RATE: prints packets sent, packets that came back, and the seconds of processor time it all took
     local came worked
     came=$(answered) worked=$(worked_ns)
-    lab_in client "$SYN_FLOOD_BIN" --interface c0 --from-mac $absent --to-mac "$1" --to "$target" --rate "$2" --seconds "$seconds" > "$LAB_DIR/flood.out" || return 1
+    flood_from_absent "$1" "$2" "$seconds" lab_in client > "$LAB_DIR/flood.out" || return 1
     sed 's/.*"sent": \([0-9]*\).*"processor_seconds": \([0-9.]*\).*/\1 \2/' "$LAB_DIR/flood.out" |
         awk -v came=$(($(answered) - came)) -v worked=$(($(worked_ns) - worked)) '{ print $1, came, $2 + worked / 1e9 }'
 }
@@ -193,7 +198,7 @@ syns() { # CONTENDER: sets `most`, what it answers per second at most; `calm`, w
         nft-synproxy) mac=$(lab_mac proxy out0) ;;
         *) return ;;
     esac
-    rate=10000000
+    rate=$unbounded
     keep_busy
     calm=$(flood "$mac" $rate)
     read -r most all < <(echo "$calm" | awk -v s="$seconds" '{ print int($2 / s), ($2 >= 0.99 * $1) }')
@@ -221,7 +226,7 @@ requests_in_flood() { # on 8 connections that are open before as many floods beg
     requests=$LAB_PID
     lab_until 10 grep -qs open "$LAB_DIR/requests.out" || { echo nan; return; }
     for number in $(seq 0 "$(nproc)"); do
-        lab_spawn client "flood$number" "$SYN_FLOOD_BIN" --interface c0 --from-mac $absent --to-mac "$mac" --to "$target" --rate 10000000 --seconds $((seconds + 10))
+        flood_from_absent "$mac" $unbounded $((seconds + 10)) lab_spawn client "flood$number"
         floods+=("$LAB_PID")
     done
     wait "$requests"

@@ -21,9 +21,7 @@ namespace af_packet_detail {
 
 inline constexpr std::size_t batch_frames = 64;
 
-/// Of a long frame's memory, so that a VLAN tag fits before it, and the IP header behind 14 bytes is aligned to 16.
-inline constexpr std::uint32_t long_frame_offset = 18;
-inline constexpr std::uint32_t long_frame_room = af_packet_long_frame_bytes - long_frame_offset;
+inline constexpr std::uint32_t long_frame_room = af_packet_long_frame_bytes - untagged_frame_offset;
 inline constexpr std::uint32_t fetch_tries = 3;
 
 /// An interface that went down makes the socket readable until its error is fetched. A system call on every empty
@@ -62,7 +60,7 @@ void basic_af_packet_io<Calls>::release_slots() noexcept {
 
 template <class Calls>
 std::uint8_t* basic_af_packet_io<Calls>::long_frame() const noexcept {
-    return &long_frames_[std::size_t{long_count_} * af_packet_long_frame_bytes + af_packet_detail::long_frame_offset];
+    return &long_frames_[std::size_t{long_count_} * af_packet_long_frame_bytes + af_packet_detail::untagged_frame_offset];
 }
 
 /// False when the frame is lost: it was cut, for the queue had no room for it.

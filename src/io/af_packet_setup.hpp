@@ -5,9 +5,9 @@
 #include <halfproxy/io/af_packet.hpp>
 
 #include "flood_ring.hpp"
+#include "ring_socket.hpp"
 #include "transmit_ring.hpp"
 
-#include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
 #include <linux/if_ether.h>
@@ -86,10 +86,15 @@ std::error_code basic_af_packet_io<Calls>::fail(int code, char const* step, char
 }
 
 template <class Calls>
+std::error_code basic_af_packet_io<Calls>::refused(char const* step) {
+    return fail(errno, step, errno == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+}
+
+template <class Calls>
 template <class Value>
 std::error_code basic_af_packet_io<Calls>::set_packet_option(int name, Value const& value, char const* step) {
     if (calls_.set_option(descriptor_, SOL_PACKET, name, &value, sizeof value) == 0) return {};
-    return fail(errno, step, errno == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+    return refused(step);
 }
 
 template <class Calls>
@@ -123,10 +128,10 @@ std::error_code basic_af_packet_io<Calls>::check_options() {
     return {};
 }
 
-/// Protocol 0 keeps packets out until attach() binds the finished socket to the interface.
+/// Packets stay out until attach() binds the finished socket to the interface.
 template <class Calls>
 std::error_code basic_af_packet_io<Calls>::make_socket() {
-    descriptor_ = calls_.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    descriptor_ = af_packet_detail::open_packet_socket(calls_);
     if (descriptor_ >= 0) return {};
     return fail(errno, "cannot open a packet socket", errno == EAFNOSUPPORT ? af_packet_detail::kernel_remedy : nullptr);
 }
@@ -215,12 +220,9 @@ std::error_code basic_af_packet_io<Calls>::attach() {
         membership.mr_type = PACKET_MR_ALLMULTI;
         if (auto e = set_packet_option(PACKET_ADD_MEMBERSHIP, membership, "cannot take frames for all groups")) return e;
     }
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
-    address.sll_ifindex = interface_index_;
-    if (calls_.bind(descriptor_, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0)
+    if (!af_packet_detail::bind_packet_socket(calls_, descriptor_, interface_index_, ETH_P_ALL))
         return fail(errno, "cannot bind to it", errno == ENODEV ? "it disappeared meanwhile" : nullptr);
+    sockaddr_ll address{};
     unsigned bytes = sizeof address;
     if (calls_.local_address(descriptor_, reinterpret_cast<sockaddr*>(&address), &bytes) != 0)
         return fail(errno, "cannot read its type", nullptr);
@@ -245,9 +247,7 @@ std::error_code basic_af_packet_io<Calls>::open_queue() {
                                            .slots = options_.transmit_slots,
                                            .send_buffer_bytes = options_.send_buffer_bytes,
                                            .bypass_qdisc = options_.bypass_qdisc});
-    if (step == nullptr) return {};
-    int const code = errno;
-    return fail(code, step, code == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+    return step == nullptr ? std::error_code{} : refused(step);
 }
 
 /// Members of a fanout group would each receive every SYN.
@@ -256,9 +256,7 @@ std::error_code basic_af_packet_io<Calls>::open_flood_ring() {
     if (options_.flood_ring_bytes == 0 || options_.fanout) return {};
     flood_ = std::make_unique<af_packet_detail::flood_ring<Calls>>(calls_);
     char const* const step = flood_->open(interface_index_, options_.flood_ring_bytes);
-    if (step == nullptr) return {};
-    int const code = errno;
-    return fail(code, step, code == ENOPROTOOPT ? af_packet_detail::kernel_remedy : nullptr);
+    return step == nullptr ? std::error_code{} : refused(step);
 }
 
 }  // namespace halfproxy

@@ -13,6 +13,7 @@
 // Documentation/networking/packet_mmap.rst of the Linux kernel.
 #pragma once
 
+#include "ring_socket.hpp"
 #include "syn_filter.hpp"
 #include "virtio_header.hpp"
 #include "vlan_tag.hpp"
@@ -20,7 +21,6 @@
 #include <halfproxy/io/packet_io.hpp>
 
 #include <algorithm>
-#include <arpa/inet.h>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -48,13 +48,7 @@ bool attach_filter(Calls& calls, int descriptor, syn_filter program) noexcept {
 template <class Calls>
 class flood_ring {
   public:
-    explicit flood_ring(Calls calls) : calls_(std::move(calls)) {}
-    flood_ring(flood_ring const&) = delete;
-    flood_ring& operator=(flood_ring const&) = delete;
-    ~flood_ring() {
-        if (ring_ != nullptr) calls_.unmap(ring_, bytes());
-        if (descriptor_ >= 0) calls_.close(descriptor_);
-    }
+    explicit flood_ring(Calls calls) : socket_(std::move(calls)) {}
 
     /// The step that failed, with errno as it left it; or nullptr.
     [[nodiscard]] char const* open(int interface_index, std::uint32_t bytes);
@@ -68,36 +62,32 @@ class flood_ring {
     /// As a port does, but only within as many frames as it has memory for. A frame that came cut is counted by `cut` and lost.
     std::size_t receive(std::span<frame> frames, std::uint64_t& cut) noexcept;
 
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] int descriptor() const noexcept { return socket_.descriptor(); }
 
   private:
     using status_type = decltype(tpacket_hdr_v1::block_status);
     static constexpr std::size_t copies = 64;
 
-    /// Room for a VLAN tag in front of each, and for frame_slack_bytes behind; the IP header behind 14 bytes is aligned to 16.
-    static constexpr std::size_t copy_offset = 18, copy_bytes = 384;
-    static_assert(copy_offset + longest_syn_bytes + frame_slack_bytes <= copy_bytes);
+    static constexpr std::size_t copy_bytes = 384;
+    static_assert(untagged_frame_offset + longest_syn_bytes + frame_slack_bytes <= copy_bytes);
 
-    [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{blocks_} * block_bytes_; }
     [[nodiscard]] tpacket_block_desc& block() const noexcept {
-        return *reinterpret_cast<tpacket_block_desc*>(ring_ + std::size_t{block_} * block_bytes_);
+        return *reinterpret_cast<tpacket_block_desc*>(socket_.ring() + std::size_t{block_} * block_bytes_);
     }
     [[nodiscard]] std::atomic_ref<status_type> status() const noexcept { return std::atomic_ref<status_type>(block().hdr.bh1.block_status); }
     [[nodiscard]] bool block_is_ours() const noexcept { return (status().load(std::memory_order_acquire) & TP_STATUS_USER) != 0; }
 
     template <class Value>
     bool set(int name, Value const& value) noexcept {
-        return calls_.set_option(descriptor_, SOL_PACKET, name, &value, sizeof value) == 0;
+        return socket_.set(SOL_PACKET, name, value);
     }
     bool open_block() noexcept;
     void step_on() noexcept;
     bool copy(std::uint8_t const* from, std::uint8_t* to, frame& out) const noexcept;
 
-    [[no_unique_address]] Calls calls_;
-    int descriptor_ = -1;
+    ring_socket<Calls> socket_;
     int interface_index_ = 0;
     bool bound_ = false;
-    std::uint8_t* ring_ = nullptr;
     std::uint32_t block_bytes_ = 0;
     std::uint32_t blocks_ = 0;
     std::uint32_t block_ = 0;            ///< the kernel hands this one over next, or it is ours already
@@ -111,8 +101,7 @@ char const* flood_ring<Calls>::open(int interface_index, std::uint32_t bytes) {
     int const version = TPACKET_V3, on = 1;
     unsigned const tag_and_alignment = 6;
     interface_index_ = interface_index;
-    descriptor_ = calls_.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (descriptor_ < 0) return "cannot open a packet socket for floods";
+    if (!socket_.open()) return "cannot open a packet socket for floods";
     if (!set(PACKET_VERSION, version)) return "cannot choose version 3 of the ring for floods";
     if (!set(PACKET_VNET_HDR, on)) return "cannot switch on the virtio-net header for floods";
     if (!set(PACKET_RESERVE, tag_and_alignment)) return "cannot reserve headroom for floods";
@@ -124,8 +113,7 @@ char const* flood_ring<Calls>::open(int interface_index, std::uint32_t bytes) {
     request.tp_block_nr = request.tp_frame_nr = blocks_;
     request.tp_retire_blk_tov = 4;   // milliseconds; its timer runs without a flood too
     if (!set(PACKET_RX_RING, request)) return "cannot allocate the ring for floods";
-    ring_ = static_cast<std::uint8_t*>(calls_.map(this->bytes(), descriptor_));
-    if (ring_ == nullptr) return "cannot map the ring for floods";
+    if (!socket_.map(bytes)) return "cannot map the ring for floods";
     copies_ = std::make_unique<std::uint8_t[]>(copies * copy_bytes);
     return nullptr;
 }
@@ -133,13 +121,9 @@ char const* flood_ring<Calls>::open(int interface_index, std::uint32_t bytes) {
 /// The filter stands before the socket is bound, else it would begin with whatever comes.
 template <class Calls>
 bool flood_ring<Calls>::take_syns(bool on) noexcept {
-    if (!attach_filter(calls_, descriptor_, make_syn_filter(on ? filter_takes_all : filter_takes_none, filter_takes_none))) return false;
+    if (!attach_filter(socket_.calls(), socket_.descriptor(), make_syn_filter(on ? filter_takes_all : filter_takes_none, filter_takes_none))) return false;
     if (bound_ || !on) return true;
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
-    address.sll_ifindex = interface_index_;
-    bound_ = calls_.bind(descriptor_, reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+    bound_ = socket_.bind(interface_index_, ETH_P_ALL);
     return bound_;
 }
 
@@ -175,7 +159,7 @@ bool flood_ring<Calls>::copy(std::uint8_t const* from, std::uint8_t* to, frame& 
     out.offload = to_offload(device);
     out.data = to;
     out.length = header.tp_len;
-    out.capacity = copy_bytes - copy_offset;
+    out.capacity = copy_bytes - untagged_frame_offset;
     restore_vlan_tag({header.tp_status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid}, out);
     out.wire_length = out.length;
     return true;
@@ -186,7 +170,7 @@ std::size_t flood_ring<Calls>::receive(std::span<frame> frames, std::uint64_t& c
     std::size_t const most = std::min(frames.size(), copies);
     std::size_t count = 0;
     for (std::size_t looked = 0; looked < most && (left_ != 0 || open_block()); ++looked) {
-        if (copy(at_, &copies_[count * copy_bytes + copy_offset], frames[count])) ++count;
+        if (copy(at_, &copies_[count * copy_bytes + untagged_frame_offset], frames[count])) ++count;
         else ++cut;
         step_on();
     }

@@ -10,13 +10,12 @@
 
 #include <halfproxy/io/af_packet.hpp>
 
+#include "ring_socket.hpp"
 #include "virtio_header.hpp"
 
-#include <arpa/inet.h>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <span>
 #include <sys/socket.h>
@@ -43,13 +42,7 @@ inline constexpr std::size_t longest_queued_frame = transmit_slot_bytes - transm
 template <class Calls>
 class transmit_ring {
   public:
-    explicit transmit_ring(Calls calls) : calls_(std::move(calls)) {}
-    transmit_ring(transmit_ring const&) = delete;
-    transmit_ring& operator=(transmit_ring const&) = delete;
-    ~transmit_ring() {
-        if (ring_ != nullptr) calls_.unmap(ring_, bytes());
-        if (descriptor_ >= 0) calls_.close(descriptor_);
-    }
+    explicit transmit_ring(Calls calls) : socket_(std::move(calls)) {}
 
     /// The step that failed, with errno as it left it; or nullptr.
     [[nodiscard]] char const* open(transmit_ring_options const& options);
@@ -71,18 +64,17 @@ class transmit_ring {
     /// The first one, which the kernel has refused.
     void withdraw_first() noexcept;
 
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] int descriptor() const noexcept { return socket_.descriptor(); }
     void stop_bypassing() noexcept {
         int const off = 0;
-        static_cast<void>(set(SOL_PACKET, PACKET_QDISC_BYPASS, off));
+        static_cast<void>(socket_.set(SOL_PACKET, PACKET_QDISC_BYPASS, off));
     }
 
   private:
     using status_type = decltype(tpacket2_hdr::tp_status);
 
-    [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{slots_} * transmit_slot_bytes; }
     [[nodiscard]] tpacket2_hdr& slot(std::uint32_t number) const noexcept {
-        return *reinterpret_cast<tpacket2_hdr*>(ring_ + std::size_t{number % slots_} * transmit_slot_bytes);
+        return *reinterpret_cast<tpacket2_hdr*>(socket_.ring() + std::size_t{number % slots_} * transmit_slot_bytes);
     }
     [[nodiscard]] status_type status(std::uint32_t number) const noexcept {
         return std::atomic_ref<status_type>(slot(number).tp_status).load(std::memory_order_acquire);
@@ -90,16 +82,10 @@ class transmit_ring {
     void set_status(std::uint32_t number, status_type value) noexcept {
         std::atomic_ref<status_type>(slot(number).tp_status).store(value, std::memory_order_release);
     }
-    template <class Value>
-    bool set(int level, int name, Value const& value) noexcept {
-        return calls_.set_option(descriptor_, level, name, &value, sizeof value) == 0;
-    }
     bool set_send_buffer(std::uint32_t size) noexcept;
     void write(std::uint32_t number, tx_frame const& frame) noexcept;
 
-    [[no_unique_address]] Calls calls_;
-    int descriptor_ = -1;
-    std::uint8_t* ring_ = nullptr;
+    ring_socket<Calls> socket_;
     std::uint32_t slots_ = 0;
     std::uint32_t first_ = 0;  ///< the kernel looks here next
     std::uint32_t waiting_ = 0;
@@ -109,25 +95,20 @@ class transmit_ring {
 template <class Calls>
 char const* transmit_ring<Calls>::open(transmit_ring_options const& options) {
     int const version = TPACKET_V2, on = 1;
-    descriptor_ = calls_.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (descriptor_ < 0) return "cannot open a packet socket to send";
-    if (!set(SOL_PACKET, PACKET_VERSION, version)) return "cannot choose version 2 of the transmit ring";
-    if (!set(SOL_PACKET, PACKET_VNET_HDR, on)) return "cannot switch on the virtio-net header to send";
-    if (options.bypass_qdisc && !set(SOL_PACKET, PACKET_QDISC_BYPASS, on)) return "cannot bypass the queueing discipline";
+    if (!socket_.open()) return "cannot open a packet socket to send";
+    if (!socket_.set(SOL_PACKET, PACKET_VERSION, version)) return "cannot choose version 2 of the transmit ring";
+    if (!socket_.set(SOL_PACKET, PACKET_VNET_HDR, on)) return "cannot switch on the virtio-net header to send";
+    if (options.bypass_qdisc && !socket_.set(SOL_PACKET, PACKET_QDISC_BYPASS, on)) return "cannot bypass the queueing discipline";
     if (!set_send_buffer(options.send_buffer_bytes)) return "cannot set the send buffer";
     tpacket_req request{};
     request.tp_block_size = transmit_block_bytes;
     request.tp_block_nr = options.slots / transmit_slots_per_block;
     request.tp_frame_size = transmit_slot_bytes;
     request.tp_frame_nr = options.slots;
-    if (!set(SOL_PACKET, PACKET_TX_RING, request)) return "cannot allocate the transmit ring";
+    if (!socket_.set(SOL_PACKET, PACKET_TX_RING, request)) return "cannot allocate the transmit ring";
     slots_ = options.slots;
-    ring_ = static_cast<std::uint8_t*>(calls_.map(bytes(), descriptor_));
-    if (ring_ == nullptr) return "cannot map the transmit ring";
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_ifindex = options.interface_index;
-    if (calls_.bind(descriptor_, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0) return "cannot bind to it to send";
+    if (!socket_.map(std::size_t{slots_} * transmit_slot_bytes)) return "cannot map the transmit ring";
+    if (!socket_.bind(options.interface_index, 0)) return "cannot bind to it to send";
     return nullptr;
 }
 
@@ -135,7 +116,7 @@ char const* transmit_ring<Calls>::open(transmit_ring_options const& options) {
 template <class Calls>
 bool transmit_ring<Calls>::set_send_buffer(std::uint32_t size) noexcept {
     int const value = static_cast<int>(size);
-    return set(SOL_SOCKET, SO_SNDBUFFORCE, value) || set(SOL_SOCKET, SO_SNDBUF, value);
+    return socket_.set(SOL_SOCKET, SO_SNDBUFFORCE, value) || socket_.set(SOL_SOCKET, SO_SNDBUF, value);
 }
 
 template <class Calls>

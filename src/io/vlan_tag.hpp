@@ -15,6 +15,9 @@ namespace halfproxy::af_packet_detail {
 inline constexpr std::uint32_t vlan_tag_bytes = 4;
 inline constexpr std::size_t mac_addresses_bytes = 12;
 
+/// Of a frame's memory, so that a VLAN tag fits before it, and the IP header behind 14 bytes is aligned to 16.
+inline constexpr std::uint32_t untagged_frame_offset = 18;
+
 /// What a ring's header of either version says of the outermost tag.
 struct told_tag {
     std::uint32_t status;  ///< TP_STATUS_VLAN_VALID when there was one

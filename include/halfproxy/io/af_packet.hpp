@@ -155,6 +155,7 @@ class basic_af_packet_io {
     std::error_code open_queue();
     std::error_code open_flood_ring();
     std::error_code fail(int code, char const* step, char const* remedy);
+    std::error_code refused(char const* step);
     template <class Value>
     std::error_code set_packet_option(int name, Value const& value, char const* step);
     void close() noexcept;
